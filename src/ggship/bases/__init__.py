@@ -1,0 +1,1 @@
+"""Find the base model, and say whether the adapter fits it."""

@@ -1,0 +1,55 @@
+"""What a base model is, once found: values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BaseTensor:
+    """One weight of the base. shape is numpy's order, [out_features, in_features]; type is ggml's name (Q4_1, F16)."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model: what is known of it, and where its weights are.
+
+    ref: as a user would type it for --base. architecture: GGUF's name (llama, qwen2). found: how it was found, in words.
+    gguf: the weights, where they are a file that this process can read. config_dir: a Hugging Face directory with
+    config.json. ollama_name: the name under which an Ollama server holds it. At least one of the three is set.
+    tensors: by GGUF name; empty where only a config.json is at hand. metadata: GGUF key/values, without long arrays.
+    """
+
+    ref: str
+    architecture: str
+    found: str
+    gguf: Path | None = None
+    config_dir: Path | None = None
+    ollama_name: str | None = None
+    tensors: Mapping[str, BaseTensor] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
+
+    @property
+    def file_type(self) -> str:
+        """The ggml type that most of the weights have (Q4_1, F16), or "" where the tensors are not known."""
+        sizes: dict[str, int] = {}
+        for tensor in self.tensors.values():
+            if len(tensor.shape) > 1:
+                count = 1
+                for size in tensor.shape:
+                    count *= size
+                sizes[tensor.type] = sizes.get(tensor.type, 0) + count
+        return max(sizes, key=lambda name: sizes[name]) if sizes else ""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether most of the weights have lost precision to quantization."""
+        return self.file_type not in ("", "F32", "F16", "BF16", "F64")

@@ -1,0 +1,109 @@
+"""The command line: the only package that imports click or rich.
+
+One file a command; this module knows their names, so that `--help` and `--version` import none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click  # noqa: TID251
+
+from ggship import __version__
+
+# section -> command -> what it does, in the order `--help` shows them.
+SECTIONS: dict[str, dict[str, str]] = {
+    "Everyday": {
+        "package": "The main job: from a training run to a proven, live model.",
+        "eval": "Ask a model its suite again, beside its base.",
+        "inspect": "What is this run, and what would go wrong?",
+        "doctor": "What works on this machine, and what is missing?",
+    },
+    "Prove": {
+        "verify": "Recompute every digest and law of a package.",
+        "demo": "The whole way on a small example, with no server.",
+    },
+    "Release": {
+        "publish": "Push a proven model to a registry.",
+    },
+    "Route": {
+        "gateway": "Put a model behind a gateway, or take it off.",
+    },
+    "Pieces": {
+        "convert": "Adapter to GGUF, nothing else.",
+        "merge": "Adapter into a base GGUF, quantized in the same pass.",
+    },
+}
+
+_SUMMARIES = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
+HELP_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "GGSHIP"}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of the sections."""
+        return list(_SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in _SUMMARIES:
+            return None
+        module = importlib.import_module(f"ggship.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Like click's, with the nearest name in the error."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _SUMMARIES, n=1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()), col_max=12)
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"ggship {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings=HELP_SETTINGS, invoke_without_command=False)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Turn a trained LoRA into a model people use, proven before it is live.
+
+    \b
+    ggship package ./lora-out --name law-helper
+    """
+    from ggship.cli.terminal import Terminal
+
+    ctx.obj = Terminal()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    from ggship.cli.funnel import run
+
+    arguments: list[str] = sys.argv[1:] if argv is None else argv
+    sys.exit(run(cli, arguments))
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(name)

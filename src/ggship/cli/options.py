@@ -1,0 +1,48 @@
+"""Every argument and option that more than one command has, defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click  # noqa: TID251
+
+from ggship.cli.terminal import Terminal
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _switch_to_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Terminal).as_json = True
+
+
+run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_switch_to_json, help="One JSON document on stdout."
+)
+base_option = click.option(
+    "--base",
+    metavar="REF",
+    show_envvar=True,
+    help="The base model: a GGUF file, a Hugging Face directory, ollama:NAME or hf:REPO[@REV][:FILE].",
+)
+host_option = click.option(
+    "--host", metavar="URL", show_envvar=True, help="The Ollama server (otherwise OLLAMA_HOST, then 127.0.0.1:11434)."
+)
+force_option = click.option("--force", is_flag=True, help="Go on where ggship would refuse. You were warned.")
+outtype_option = click.option(
+    "--outtype",
+    type=click.Choice(["f32", "f16", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="Precision of the adapter's tensors.",
+)
+converter_option = click.option(
+    "--converter",
+    type=click.Choice(["auto", "native", "llamacpp"]),
+    default="auto",
+    show_default=True,
+    help="Our own converter, or the vendored one of llama.cpp (needs ggship[hf]).",
+)

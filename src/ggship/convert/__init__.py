@@ -1,0 +1,1 @@
+"""Turn a run's adapter into a GGUF file."""

@@ -1,0 +1,136 @@
+"""Every error a user can meet, with its exit code.
+
+GgshipError                     1  something went wrong
+├── UsageError                  2  the command line or a file the user wrote is not understood
+├── GateFailed                  3  the model was made, asked, and found wanting
+├── Refused                     4  doing it would give a wrong result
+│   ├── NotExpressible             the target format cannot carry what was trained
+│   ├── BaseMismatch               the adapter does not fit the base
+│   ├── LowSurvival                quantizing erased the trained update
+│   ├── AdapterUnusable            the adapter is untrained or holds NaN or Inf
+│   ├── AdaptersRefused            the server takes no adapters
+│   └── PromptMismatch             the server renders another prompt than training did
+├── NotARun                     1  no adapter where the user pointed
+├── BadFile                     1  a file is damaged or not what its name says
+├── BaseNotFound                1  no base model could be found
+├── MissingExtra                1  an optional dependency is needed
+├── ToolFailed                  1  a subprocess failed or took too long
+├── Busy                        1  another ggship works on the same package
+├── Damaged                     1  a digest or law of a package does not hold
+└── ServerError                 1  a server answered with an error
+    ├── ServerUnreachable          nothing answers at that address
+    └── NoRuntime                  neither Ollama nor the embedded runtime is at hand
+
+The command line prints `message`, then `where`, then `hint`; a library user reads the same three attributes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GgshipError(Exception):
+    """Base of all errors: what went wrong, where, and what to type next."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.message, self.where) if part)
+
+
+class UsageError(GgshipError):
+    """The command line, or a file the user wrote, is not understood."""
+
+    exit_code = 2
+
+
+class GateFailed(GgshipError):
+    """The model was made and asked, and a gate or an assertion does not hold."""
+
+    exit_code = 3
+
+
+class Refused(GgshipError):
+    """Going on would give a wrong result."""
+
+    exit_code = 4
+
+
+class NotExpressible(Refused):
+    """The target format cannot carry what was trained."""
+
+
+class BaseMismatch(Refused):
+    """The adapter does not fit the base."""
+
+
+class LowSurvival(Refused):
+    """Quantizing erased too much of the trained update."""
+
+
+class AdapterUnusable(Refused):
+    """The adapter is untrained, or holds NaN or Inf."""
+
+
+class AdaptersRefused(Refused):
+    """The server does not take adapters."""
+
+
+class PromptMismatch(Refused):
+    """The server renders another prompt than the model was trained on."""
+
+
+class NotARun(GgshipError):
+    """There is no adapter where the user pointed."""
+
+
+class BadFile(GgshipError):
+    """A file is damaged, or is not what its name says."""
+
+
+class BaseNotFound(GgshipError):
+    """No base model could be found."""
+
+
+class MissingExtra(GgshipError):
+    """An optional dependency is needed for this."""
+
+    def __init__(self, extra: str, *, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the optional packages of ggship[{extra}]",
+            hint=f"pip install 'ggship[{extra}]'",
+        )
+
+
+class ToolFailed(GgshipError):
+    """A subprocess failed or took too long."""
+
+
+class Busy(GgshipError):
+    """Another ggship is at work on the same package."""
+
+
+class Damaged(GgshipError):
+    """A digest or a law of a package does not hold."""
+
+
+class ServerError(GgshipError):
+    """A server answered with an error."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.status = status
+
+
+class ServerUnreachable(ServerError):
+    """Nothing answers at that address."""
+
+
+class NoRuntime(ServerError):
+    """Neither an Ollama server nor the embedded runtime is at hand."""

@@ -1,0 +1,1 @@
+"""Suites, assertions, runner, comparison, gates, reports."""

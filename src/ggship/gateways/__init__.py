@@ -1,0 +1,1 @@
+"""Put a model behind a gateway."""

@@ -1,0 +1,1 @@
+"""GGUF files: read, write, merge, quantize, measure. numpy, no torch."""

@@ -1,0 +1,1 @@
+"""The Modelfile as a value: build, render, parse."""

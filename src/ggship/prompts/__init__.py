@@ -1,0 +1,1 @@
+"""Chat templates: the training prompt, and what the server makes of it."""

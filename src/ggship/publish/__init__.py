@@ -1,0 +1,1 @@
+"""Bring a proven package to a registry."""

@@ -1,0 +1,1 @@
+"""Names people use: staging, promotion, what was released."""

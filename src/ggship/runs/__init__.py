@@ -1,0 +1,1 @@
+"""Read what training left: files, trainer, adapter config, tensor headers."""

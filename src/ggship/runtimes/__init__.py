@@ -1,0 +1,1 @@
+"""Where a model runs: Ollama over HTTP, llama.cpp embedded."""

@@ -1,0 +1,127 @@
+"""What a runtime and an endpoint are: the protocols that the rest of the house talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a conversation: role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """How an endpoint is asked. Temperature 0 and a seed, so that asking again gives the same words."""
+
+    temperature: float = 0.0
+    seed: int = 42
+    num_predict: int = 256
+    num_ctx: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said. finish: "stop" where it ended by itself, "length" where it was cut. Times in seconds."""
+
+    text: str
+    finish: str
+    seconds: float
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    first_token_seconds: float | None = None
+    load_seconds: float | None = None
+    thinking: str = ""
+
+
+class Endpoint(Protocol):
+    """An API to ask one model: Ollama native, OpenAI dialect, or embedded."""
+
+    label: str  # as a user would type it: law-helper, http://host/v1#model
+    model: str
+
+    def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
+        """Ask. Raises ServerError where there is no answer."""
+        ...
+
+    def render(self, messages: Sequence[Message]) -> str | None:
+        """The prompt text that the server really makes of these messages; None where it cannot tell."""
+        ...
+
+    def digest(self) -> str | None:
+        """What identifies the exact model behind the name; None where the server cannot tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """All that a served model is made of.
+
+    Exactly one of `model` (a GGUF file) and `from_name` (a model that the runtime holds) is the base or merged model.
+    parameters: Modelfile parameters (`stop` may be a list). template: Go TEMPLATE; None where the runtime's own is meant.
+    """
+
+    model: Path | None = None
+    from_name: str | None = None
+    adapter: Path | None = None
+    template: str | None = None
+    system: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A model that a runtime made: its name there, its digest, and the sha256 of each file layer the runtime names."""
+
+    name: str
+    digest: str
+    layers: tuple[str, ...] = ()
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as (status, completed bytes, total bytes); total is 0 where it is not known."""
+
+
+class Runtime(Protocol):
+    """Where a model runs: Ollama, or llama.cpp embedded."""
+
+    kind: str  # "ollama" or "embedded"
+
+    def describe(self) -> str:
+        """In words: "Ollama 0.34.4 at http://127.0.0.1:11434"."""
+        ...
+
+    def accepts_adapters(self) -> bool:
+        """Whether a model can be made of base and adapter here."""
+        ...
+
+    def create(self, name: str, spec: ModelSpec, on_progress: Progress | None = None) -> Created:
+        """Make the model under that name, or replace it. Nothing is ever pulled from a network."""
+        ...
+
+    def digest(self, name: str) -> str | None:
+        """The digest of the model of that name; None where there is none."""
+        ...
+
+    def copy(self, source: str, target: str) -> None:
+        """Give the model a second name; the target is replaced at once."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Take the name away; no error where it is not there."""
+        ...
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint to ask that model."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for this runtime."""
+        ...

@@ -1,0 +1,185 @@
+"""The seam for HTTP: the only module that imports the HTTP library, so that replacing it touches one file."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx  # noqa: TID251  (this is the one place)
+
+from ggship import __version__
+from ggship.errors import ServerError, ServerUnreachable
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as a test's handler sees it."""
+
+    method: str
+    url: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole response. `body` is bytes; `headers` has lower-case keys."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body, decoded; ServerError where it is no JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise ServerError(
+                "the server's answer is not JSON", where=self.text()[:200] or "(empty body)", status=self.status
+            ) from error
+
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 become U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+
+Handler = Callable[[Sent], Reply]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address names this machine itself."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Transport:
+    """Talks HTTP to one server. Follows no redirect: a secret must never travel to a host the user did not name.
+
+    `handler` replaces the network: a function from Sent to Reply, for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        read_seconds: float = READ_SECONDS,
+        handler: Handler | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._client = httpx.Client(
+            headers={"User-Agent": f"ggship/{__version__}", **(headers or {})},
+            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            trust_env=not is_loopback(base_url),  # a proxy from the environment cannot reach our own loopback
+            transport=_mock(handler) if handler else None,
+        )
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._client.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_seconds: float | None = None,
+    ) -> Reply:
+        """Send one request and read the whole answer, whatever its status.
+
+        Raises ServerUnreachable where nothing answers, ServerError where the connection breaks or takes too long.
+        """
+        with self._errors(method, path):
+            response = self._client.request(
+                method,
+                self.base_url + path,
+                json=json,
+                content=content,
+                headers=dict(headers or {}),
+                timeout=httpx.USE_CLIENT_DEFAULT
+                if read_seconds is None
+                else httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            )
+        return _reply(response, response.content)
+
+    @contextmanager
+    def stream(
+        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[Reply, Iterator[str]]]:
+        """Send one request and give (status and headers, lines of the body as they come).
+
+        Where the status is an error, the Reply carries the whole body and there are no lines.
+        """
+        with (
+            self._errors(method, path),
+            self._client.stream(method, self.base_url + path, json=json, headers=dict(headers or {})) as response,
+        ):
+            if response.is_success:
+                yield _reply(response, b""), self._lines(response, method, path)
+            else:
+                yield _reply(response, response.read()), iter(())
+
+    def _lines(self, response: httpx.Response, method: str, path: str) -> Iterator[str]:
+        with self._errors(method, path):
+            yield from response.iter_lines()
+
+    @contextmanager
+    def _errors(self, method: str, path: str) -> Iterator[None]:
+        where = f"{method} {self.base_url}{path}"
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ServerUnreachable(f"nothing answers at {self.base_url}", where=f"{where}: {error}") from error
+        except httpx.TimeoutException as error:
+            raise ServerError("the server took too long to answer", where=where) from error
+        except httpx.HTTPError as error:
+            raise ServerError("the connection broke", where=f"{where}: {error}") from error
+        except httpx.InvalidURL as error:
+            raise ServerError(f"this is no address: {self.base_url}", where=str(error)) from error
+
+
+def _reply(response: httpx.Response, body: bytes) -> Reply:
+    return Reply(response.status_code, body, {key.lower(): value for key, value in response.headers.items()})
+
+
+def _mock(handler: Handler) -> httpx.MockTransport:
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        sent = Sent(
+            method=request.method,
+            url=str(request.url),
+            path=request.url.raw_path.decode("ascii"),
+            headers={key.lower(): value for key, value in request.headers.items()},
+            body=request.content,
+        )
+        reply = handler(sent)
+        return httpx.Response(reply.status, content=reply.body, headers=dict(reply.headers))
+
+    return httpx.MockTransport(answer)
