@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
 
 import click  # noqa: TID251
 
@@ -67,7 +66,7 @@ class LazyGroup(click.Group):
 
             near = get_close_matches(args[0], _SUMMARIES, n=1)
             if near:
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,7 +102,3 @@ def main(argv: list[str] | None = None) -> None:
 
     arguments: list[str] = sys.argv[1:] if argv is None else argv
     sys.exit(run(cli, arguments))
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(name)

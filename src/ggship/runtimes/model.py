@@ -64,7 +64,7 @@ class ModelSpec:
     """All that a served model is made of.
 
     Exactly one of `model` (a GGUF file) and `from_name` (a model that the runtime holds) is the base or merged model.
-    parameters: Modelfile parameters (`stop` may be a list). template: Go TEMPLATE; None where the runtime's own is meant.
+    parameters: Modelfile parameters (`stop` may be a list). template: Go TEMPLATE, None for the runtime's own.
     """
 
     model: Path | None = None
