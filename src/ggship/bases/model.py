@@ -21,7 +21,7 @@ class BaseTensor:
 class Base:
     """A base model: what is known of it, and where its weights are.
 
-    ref: as a user would type it for --base. architecture: GGUF's name (llama, qwen2). found: how it was found, in words.
+    ref: as a user would type it for --base. architecture: GGUF's name (llama, qwen2). found: how it was found.
     gguf: the weights, where they are a file that this process can read. config_dir: a Hugging Face directory with
     config.json. ollama_name: the name under which an Ollama server holds it. At least one of the three is set.
     tensors: by GGUF name; empty where only a config.json is at hand. metadata: GGUF key/values, without long arrays.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-import click  # noqa: TID251
+import click
 
 from ggship import __version__
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console  # noqa: TID251
-from rich.filesize import decimal  # noqa: TID251
-from rich.progress import (  # noqa: TID251
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
@@ -14,7 +14,7 @@ from rich.progress import (  # noqa: TID251
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text  # noqa: TID251
+from rich.text import Text
 
 from ggship.cli.terminal import Steps
 

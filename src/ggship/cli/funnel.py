@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-import click  # noqa: TID251
+import click
 
 from ggship.errors import GgshipError
 
@@ -67,7 +67,7 @@ def _os_hint(error: OSError) -> str:
     import errno
 
     return {
-        errno.ENOSPC: "Free some disk, or put the package elsewhere with --out. Running again goes on where this stopped.",
+        errno.ENOSPC: "Free some disk, or choose another with --out. Running again goes on where this stopped.",
         errno.EDQUOT: "Your quota is used up: put the package elsewhere with --out.",
         errno.EACCES: "Choose a folder that you may write to with --out.",
         errno.EROFS: "That disk is read-only: choose another folder with --out.",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import click  # noqa: TID251
+import click
 
 from ggship.cli.terminal import Terminal
 

@@ -30,7 +30,7 @@ class Terminal:
     def console(self) -> Console:
         """Rich on stdout, made when first needed: importing it takes longer than `--version` may."""
         if self._console is None:
-            from rich.console import Console  # noqa: TID251
+            from rich.console import Console
 
             self._console = Console(highlight=False, soft_wrap=False)
         return self._console
@@ -39,7 +39,7 @@ class Terminal:
     def log(self) -> Console:
         """Rich on stderr."""
         if self._errors is None:
-            from rich.console import Console  # noqa: TID251
+            from rich.console import Console
 
             self._errors = Console(stderr=True, highlight=False, soft_wrap=False)
         return self._errors
@@ -63,8 +63,8 @@ class Terminal:
 
     def lines(self, rows: Sequence[tuple[str, str]]) -> None:
         """Facts in two columns, on stdout: a dim name, then its value (wrapped under itself)."""
-        from rich.table import Table  # noqa: TID251
-        from rich.text import Text  # noqa: TID251
+        from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column(style="dim", no_wrap=True)
