@@ -12,6 +12,7 @@ GgshipError                     1  something went wrong
 │   └── PromptMismatch             the server renders another prompt than training did
 ├── NotARun                     1  no adapter where the user pointed
 ├── BadFile                     1  a file is damaged or not what its name says
+├── UnknownName                 1  no package of that name
 ├── BaseNotFound                1  no base model could be found
 ├── MissingExtra                1  an optional dependency is needed
 ├── ToolFailed                  1  a subprocess failed or took too long
@@ -92,6 +93,10 @@ class NotARun(GgshipError):
 
 class BadFile(GgshipError):
     """A file is damaged, or is not what its name says."""
+
+
+class UnknownName(GgshipError):
+    """No package of that name is known here."""
 
 
 class BaseNotFound(GgshipError):
