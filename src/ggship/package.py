@@ -48,12 +48,12 @@ class PackageInfo:
 
     @property
     def strategy(self) -> str:
-        """ "adapter" or "merge"."""
+        """Either adapter or merge."""
         return str(self.document["strategy"])
 
     @property
     def runtime(self) -> str:
-        """ "ollama", "embedded" or "none"."""
+        """One of ollama, embedded, none."""
         return str(self.document["model"].get("runtime", "none"))
 
     @property
