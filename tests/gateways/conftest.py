@@ -1,0 +1,38 @@
+"""The stand-in as a fixture: a gateway on loopback, with one admin token, one client key, and a canned model."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def stand_in_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("one_api_stand_in", Path(__file__).with_name("stand_in.py"))
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def gateway(stand_in_module: ModuleType) -> Iterator[tuple[object, str]]:
+    """(the stand-in, its address)."""
+
+    def model(name: str) -> object:
+        if name == "gone":
+            raise stand_in_module.UpstreamFailed("not found", 404)
+        return stand_in_module.Said(f"I am {name}.", name)
+
+    running = stand_in_module.StandIn(canned={"http://OLLAMA": model, "http://10.0.0.5:11434": model})
+    running.add_key("PROBEKEY")
+    url = running.start()
+    yield running, url
+    running.stop()
