@@ -1,0 +1,125 @@
+"""The words of the package: Modelfile, model card, ggship.json, SHA256SUMS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ggship import __version__
+from ggship.card import render_card
+from ggship.digests import digest_of, write_text
+from ggship.modelfile import Modelfile, render
+from ggship.package import ADAPTER, BASE, CARD, MODELFILE, SCHEMA, SUMS, write_sums
+from ggship.pipeline import DOCUMENT, Facts, Progress
+from ggship.runs import training_curve
+from ggship.stages.job import Job
+
+
+class DescribeStage:
+    """Reads: the facts of all stages before. Writes: Modelfile, README.md, ggship.json, SHA256SUMS.
+
+    Nothing in them depends on the time or on this machine's paths, so that equal runs give equal bytes.
+    """
+
+    name = "describe"
+    title = "Writing the package"
+    outputs = (MODELFILE, CARD, DOCUMENT, SUMS)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of everything before, and of what the plan says."""
+        job = self._job
+        return digest_of(
+            {
+                **job.identity(),
+                "facts": facts,
+                "plan": job.plan.document(),
+                "prompt": job.prompt.document(),
+                "name": job.options.name,
+                "system": job.options.system,
+                "run": [job.run.chosen, job.run.base_named],
+            }
+        )
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """Write the four files; the checksums come last and cover all others."""
+        document = package_document(self._job, facts)
+        write_text(work / MODELFILE, render(self.modelfile()))
+        write_text(work / CARD, render_card(document, training_curve(self._job.run)))
+        write_text(work / DOCUMENT, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+        write_text(work / SUMS, write_sums(work))
+        return {}
+
+    def modelfile(self) -> Modelfile:
+        """The Modelfile as it lies in the package: valid there, with relative paths."""
+        job = self._job
+        if job.plan.strategy == "merge":
+            source = f"./{job.plan.merged_name}"
+        else:
+            source = f"./{BASE}" if job.plan.base_file else str(job.base.ollama_name)
+        return Modelfile(
+            from_=source,
+            adapter=f"./{ADAPTER}" if job.plan.strategy == "adapter" else None,
+            template=job.prompt.go,
+            system=job.options.system,
+            parameters=tuple(("stop", stop) for stop in job.prompt.stops),
+        )
+
+    def check(self, done: Facts) -> bool:
+        """Nothing outside the folder."""
+        return True
+
+
+def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """ggship.json: what was made of what, how, and what it scored. Its JSON Schema is in templates/schemas."""
+    run, base = job.run, job.base
+    created = facts.get("create", {})
+    evaluated = facts.get("evaluate", {})
+    return {
+        "schema": SCHEMA,
+        "ggship": __version__,
+        "name": job.options.name,
+        "strategy": job.plan.strategy,
+        "plan": job.plan.document(),
+        "run": {
+            "name": run.root.resolve().name,
+            "chosen": run.chosen,
+            "trainer": run.trainer.name if run.trainer else None,
+            "files": [
+                {"file": path.name, "sha256": job.digests.sha256(path), "bytes": path.stat().st_size}
+                for path in run.tensor_files
+            ],
+            "modules": len(run.modules),
+            "parameters": run.parameters,
+            "ranks": sorted({module.rank for module in run.modules}),
+        },
+        "base": {
+            "named": run.base_named,
+            "revision": run.base_revision,
+            "used": _portable(base.ref),
+            "architecture": base.architecture,
+            "file_type": base.file_type,
+            "ollama": base.ollama_name,
+            "sha256": facts.get("merge", {}).get("base_sha256") or facts.get("base", {}).get("sha256"),
+        },
+        "adapter": dict(facts["convert"]),
+        "merge": dict(facts["merge"]) if "merge" in facts else None,
+        "prompt": {**job.prompt.document(), "proof": dict(facts["prove"]) if "prove" in facts else None},
+        "model": {
+            "runtime": job.runtime.kind if job.runtime else "none",
+            "server": created.get("runtime"),
+            "host": getattr(job.runtime, "host", None),
+            "name": job.options.name if created else None,
+            "digest": created.get("digest"),
+        },
+        "eval": dict(evaluated) if evaluated else {"passed": None},
+    }
+
+
+def _portable(ref: str) -> str:
+    """A reference without the folders of this machine: they mean nothing elsewhere, and say more than they should."""
+    return Path(ref).name if ref.startswith(("/", "~", ".")) else ref

@@ -1,0 +1,81 @@
+"""All that the stages of one packaging job have in common: values, decided before the first stage runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ggship import __version__
+from ggship.bases.model import Base
+from ggship.clock import Clock
+from ggship.digests import DigestCache
+from ggship.evals.suite import Suite
+from ggship.package import ADAPTER, BASE
+from ggship.plan import PackageOptions, Plan
+from ggship.prompts import PromptPlan
+from ggship.runner import Runner
+from ggship.runs.model import Run
+from ggship.runtimes.model import ModelSpec, Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One packaging job. `runtime` is None where the package is only written (`--runtime none`)."""
+
+    options: PackageOptions
+    run: Run
+    base: Base
+    plan: Plan
+    prompt: PromptPlan
+    suite: Suite | None
+    runtime: Runtime | None
+    digests: DigestCache
+    clock: Clock
+    runner: Runner
+
+    def parameters(self) -> dict[str, Any]:
+        """The Modelfile parameters of the model."""
+        return {"stop": list(self.prompt.stops)} if self.prompt.stops else {}
+
+    def spec(self, folder: Path) -> ModelSpec:
+        """What the served model is made of, with the files that lie in `folder`."""
+        model, from_name, adapter = self._sources(folder)
+        return ModelSpec(
+            model=model,
+            from_name=from_name,
+            adapter=adapter,
+            template=self.prompt.go,
+            system=self.options.system,
+            parameters=self.parameters(),
+            jinja=self.prompt.jinja,
+        )
+
+    def base_spec(self, folder: Path) -> ModelSpec:
+        """The base alone, asked with the very prompt and parameters of the tuned model: a fair comparison."""
+        by_name = self.runtime is not None and self.runtime.kind == "ollama" and self.base.ollama_name is not None
+        file = folder / BASE if self.plan.base_file else self.base.gguf
+        return ModelSpec(
+            model=None if by_name else file,
+            from_name=self.base.ollama_name if by_name else None,
+            template=self.prompt.go,
+            system=self.options.system,
+            parameters=self.parameters(),
+            jinja=self.prompt.jinja,
+        )
+
+    def _sources(self, folder: Path) -> tuple[Path | None, str | None, Path | None]:
+        if self.plan.strategy == "merge":
+            return folder / self.plan.merged_name, None, None
+        if self.plan.base_file:
+            return folder / BASE, None, folder / ADAPTER
+        return None, self.base.ollama_name, folder / ADAPTER
+
+    def special_tokens(self) -> Sequence[str]:
+        """Strings that a user must never see in an answer."""
+        return self.prompt.special_tokens
+
+    def identity(self) -> Mapping[str, Any]:
+        """What every stage key begins with."""
+        return {"ggship": __version__}

@@ -1,0 +1,60 @@
+"""The last step: the proven model under its public name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ggship.digests import digest_of
+from ggship.errors import GateFailed
+from ggship.pipeline import Facts, Progress
+from ggship.releases.promotion import promote
+from ggship.runtimes.model import Runtime
+from ggship.stages.create import CreateStage
+from ggship.stages.job import Job
+
+
+class PromoteStage:
+    """Reads: the verdict. Changes what is live, and nothing else does."""
+
+    name = "promote"
+    title = "Making it live"
+    outputs = ()
+
+    def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
+        self._job = job
+        self._runtime = runtime
+        self._create = create
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of the model, the name and the verdict."""
+        return digest_of(
+            {
+                "name": self._job.options.name,
+                "model": facts["create"]["digest"],
+                "passed": facts["evaluate"]["passed"],
+                "runtime": self._runtime.describe(),
+            }
+        )
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """Copy staging onto the public name. Raises GateFailed where the proof does not hold."""
+        verdict = facts["evaluate"]
+        if not verdict["passed"]:
+            raise GateFailed(
+                f"{self._job.options.name} did not pass and is not live", where="\n".join(verdict["failures"])
+            )
+        digest = str(facts["create"]["digest"])
+        if self._runtime.kind == "embedded":
+            return {"name": self._job.options.name, "digest": digest, "previous": ""}
+        progress.start(self.title)
+        subject = self._create.subject(work, digest, progress)
+        promotion = promote(self._runtime, subject, self._job.options.name, digest)
+        progress.done(promotion.name)
+        return {"name": promotion.name, "digest": promotion.digest, "previous": promotion.previous}
+
+    def check(self, done: Facts) -> bool:
+        """The public name still answers with the proven model."""
+        if self._runtime.kind == "embedded":
+            return True
+        return self._runtime.digest(str(done["name"])) == done["digest"]

@@ -1,0 +1,61 @@
+"""The prompt that the server really renders, held against the one of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ggship.digests import digest_of
+from ggship.errors import PromptMismatch
+from ggship.pipeline import Facts, Progress
+from ggship.prompts import compare_prompts
+from ggship.runtimes.model import Runtime
+from ggship.stages.create import CreateStage
+from ggship.stages.job import Job
+
+
+class ProveStage:
+    """Reads: the created model. Lets nothing pass that would be asked with another prompt than it was trained on."""
+
+    name = "prove"
+    title = "Proving the prompt"
+    outputs = ()
+
+    def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
+        self._job = job
+        self._runtime = runtime
+        self._create = create
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of the model and the training template."""
+        return digest_of(
+            {
+                **self._job.identity(),
+                "model": facts["create"]["digest"],
+                "jinja": self._job.prompt.jinja,
+                "system": self._job.options.system,
+            }
+        )
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """Render a few conversations on the server and compare. Raises PromptMismatch with the first difference."""
+        chat = self._job.prompt.chat
+        if chat is None:
+            return {"compared": 0, "equal": 0, "skipped": 0}
+        subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
+        progress.start(self.title)
+        endpoint = self._runtime.endpoint(subject)
+        proof = compare_prompts(chat, endpoint.render, system=self._job.options.system)
+        if proof.differences and not self._job.options.force:
+            raise PromptMismatch(
+                f"{self._runtime.describe()} renders another prompt than training did "
+                f"({len(proof.differences)} of {proof.compared} conversations)",
+                where=str(proof.differences[0]),
+                hint="nothing was promoted; --template names the prompt of training where this is not it",
+            )
+        progress.done(f"{proof.equal} of {proof.compared} conversations as in training")
+        return proof.document()
+
+    def check(self, done: Facts) -> bool:
+        """Nothing outside the folder."""
+        return True

@@ -1,0 +1,116 @@
+"""The weights that the adapter stands on: merged into the base, or the base itself beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ggship.digests import digest_of
+from ggship.gguf.merge import merge_adapter
+from ggship.package import ADAPTER, BASE
+from ggship.pipeline import Facts, Progress, link_or_copy
+from ggship.stages.job import Job
+
+
+class MergeStage:
+    """Reads: base, adapter.gguf. Writes: model.<quant>.gguf, quantized in the same pass."""
+
+    name = "merge"
+    title = "Merging into the base"
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.outputs: tuple[str, ...] = (job.plan.merged_name,)
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of base, adapter, quantization, chat template."""
+        job = self._job
+        assert job.base.gguf is not None
+        return digest_of(
+            {
+                **job.identity(),
+                "base": job.digests.sha256(job.base.gguf),
+                "adapter": facts["convert"]["sha256"],
+                "quant": job.plan.quant,
+                "force": job.options.force,
+                "jinja": job.prompt.jinja,
+            }
+        )
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """Merge and quantize in one pass."""
+        job = self._job
+        assert job.base.gguf is not None
+        progress.start(self.title, unit="tensors")
+        done = 0
+
+        def advance(count: int, total: int) -> None:
+            nonlocal done
+            progress.advance(count - done, total)
+            done = count
+
+        out = work / job.plan.merged_name
+        report = merge_adapter(
+            job.base.gguf,
+            work / ADAPTER,
+            out,
+            quant=job.plan.quant,
+            force=job.options.force,
+            metadata={"tokenizer.chat_template": job.prompt.jinja} if job.prompt.jinja else None,
+            on_tensor=advance,
+        )
+        progress.done(f"{report.merged} of {report.pairs} pairs, update survival {report.survival:.3f}")
+        return {
+            "file": out.name,
+            "sha256": job.digests.sha256(out),
+            "bytes": report.bytes,
+            "base_sha256": job.digests.sha256(job.base.gguf),
+            "quant": job.plan.quant,
+            "pairs": report.pairs,
+            "merged": report.merged,
+            "survival": report.survival,
+            "tensors": [
+                {
+                    "name": tensor.name,
+                    "from": tensor.from_type,
+                    "to": tensor.to_type,
+                    "survival": tensor.survival,
+                    "relative_update": tensor.relative_update,
+                }
+                for tensor in report.tensors
+            ],
+        }
+
+    def check(self, done: Facts) -> bool:
+        """Nothing outside the folder."""
+        return True
+
+
+class BaseStage:
+    """The base's own file, put beside the adapter where no server holds it under a name. Writes: base.gguf."""
+
+    name = "base"
+    title = "Bringing the base"
+    outputs = (BASE,)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of the base alone."""
+        assert self._job.base.gguf is not None
+        return digest_of({"base": self._job.digests.sha256(self._job.base.gguf)})
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """A hard link where the disk allows it, else a copy."""
+        assert self._job.base.gguf is not None
+        source = self._job.base.gguf
+        progress.start(self.title)
+        (work / BASE).unlink(missing_ok=True)
+        link_or_copy(source, work / BASE)
+        progress.done(source.name)
+        return {"file": BASE, "sha256": self._job.digests.sha256(source), "bytes": source.stat().st_size}
+
+    def check(self, done: Facts) -> bool:
+        """Nothing outside the folder."""
+        return True
