@@ -64,7 +64,8 @@ class ModelSpec:
     """All that a served model is made of.
 
     Exactly one of `model` (a GGUF file) and `from_name` (a model that the runtime holds) is the base or merged model.
-    parameters: Modelfile parameters (`stop` may be a list). template: Go TEMPLATE, None for the runtime's own.
+    parameters: Modelfile parameters (`stop` may be a list). template: Go TEMPLATE, None for the runtime's own; Ollama
+    alone understands it. jinja: the chat template as Jinja text, None for the GGUF's own; llama.cpp alone takes it.
     """
 
     model: Path | None = None
@@ -74,15 +75,20 @@ class ModelSpec:
     system: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
+    jinja: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A model that a runtime made: its name there, its digest, and the sha256 of each file layer the runtime names."""
+    """A model that a runtime made: its name there, its digest, and the sha256 of each file layer the runtime names.
+
+    notes: what a user should know of it, each in words (a parameter that came with the base).
+    """
 
     name: str
     digest: str
     layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Progress = Callable[[str, int, int], None]
