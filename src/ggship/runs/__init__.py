@@ -1,1 +1,20 @@
 """Read what training left: files, trainer, adapter config, tensor headers."""
+
+from __future__ import annotations
+
+from ggship.runs.history import training_curve
+from ggship.runs.model import Checkpoint, LoraModule, Run, TensorHeader, Trainer
+from ggship.runs.obstacles import Obstacle, obstacles
+from ggship.runs.reading import read_run
+
+__all__ = [
+    "Checkpoint",
+    "LoraModule",
+    "Obstacle",
+    "Run",
+    "TensorHeader",
+    "Trainer",
+    "obstacles",
+    "read_run",
+    "training_curve",
+]

@@ -30,6 +30,8 @@ class LoraModule:
     name is the module's path in the base (`model.layers.0.self_attn.q_proj`), without PEFT's prefix.
     a: [rank, in_features], b: [out_features, rank]. alpha and scale are the true ones of this module, with patterns
     and rsLoRA applied: scale = alpha / rank, or alpha / sqrt(rank) with use_rslora (PEFT: tuners/lora/layer.py).
+    rank is that of the tensors; rank_named is what the config says of this module, None where it says nothing.
+    Of an embedding (`embedding`), a is [rank, vocabulary], b is [width, rank], and delta W = scale * (B @ A).T.
     """
 
     name: str
@@ -38,6 +40,18 @@ class LoraModule:
     rank: int
     alpha: float
     scale: float
+    rank_named: int | None = None
+
+    @property
+    def embedding(self) -> bool:
+        """Whether the pair updates an embedding: its delta is transposed."""
+        return ".lora_embedding_A" in self.a.name
+
+    @property
+    def base_shape(self) -> tuple[int, int]:
+        """The shape that the base's weight must have: [out_features, in_features], or [vocabulary, width]."""
+        out, width = self.b.shape[0], self.a.shape[1]
+        return (width, out) if self.embedding else (out, width)
 
     @property
     def parameters(self) -> int:
@@ -73,6 +87,8 @@ class Run:
     the root itself or one of `checkpoints`; chosen: why that one, in words.
     config: adapter_config.json as it lies there. unexpressed: names of tensors that are no plain LoRA pair.
     chat_template: the Jinja text saved with the run, None where there is none; its file is chat_template_source.
+    tokenizer_dir: the directory that tokenizer_files lie in, the root or `path`; None where there are none.
+    notes: what a user should know of this run, each in a sentence; none of it stops anything.
     """
 
     root: Path
@@ -89,6 +105,8 @@ class Run:
     chat_template_source: str
     base_named: str
     base_revision: str
+    tokenizer_dir: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:

@@ -1,0 +1,146 @@
+"""Read a run: the one door to everything that training left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ggship.errors import BadFile, NotARun, Refused
+from ggship.runs.config import is_lora, read_config
+from ggship.runs.files import MIB, is_regular, read_object, refuse_leaving
+from ggship.runs.headers import read_headers
+from ggship.runs.history import list_checkpoints
+from ggship.runs.model import LoraModule, Run, TensorHeader
+from ggship.runs.modules import module_names, sort_tensors
+from ggship.runs.places import Place, choose_place
+from ggship.runs.template import read_tokenizer
+from ggship.runs.trainers import Evidence, recognise
+
+WEIGHTS = "adapter_model.safetensors"
+_MLX_WEIGHTS = "adapters.safetensors"
+_INDEX = f"{WEIGHTS}.index.json"
+_PICKLES = ("adapter_model.bin", "adapter_model.pt")
+
+
+def read_run(path: Path, *, checkpoint: str | None = None) -> Run:
+    """Read a run from its small files and the headers of its tensors; no tensor data.
+
+    path: a run directory, one of its checkpoints, or a directory that holds only checkpoints. checkpoint names one
+    (checkpoint-500, 500, best, last) where the run has several. `Run.chosen` says which adapter is used and why.
+
+    Raises NotARun where there is no adapter, BadFile where a file is damaged or a field has a wrong type, Refused for
+    pickled weights and for links out of the run, UsageError where there is no such checkpoint.
+    """
+    place = choose_place(path.expanduser(), checkpoint)
+    config = read_config(place.path, place.root)
+    tensors = _read_tensors(place.path, place.root)
+    sorted_tensors = sort_tensors(config, tensors)
+    directories = (place.path,) if place.path == place.root else (place.path, place.root)
+    tokenizer = read_tokenizer(directories, place.root)
+    evidence = Evidence(
+        directories, place.root, config, module_names(tensors), place.history, tokenizer_saved=bool(tokenizer.files)
+    )
+    return Run(
+        root=place.root,
+        path=place.path,
+        chosen=place.chosen,
+        config=config,
+        tensors=tensors,
+        modules=sorted_tensors.modules,
+        unexpressed=sorted_tensors.unexpressed,
+        checkpoints=list_checkpoints(place.checkpoints, place.history),
+        trainer=recognise(evidence),
+        tokenizer_files=tokenizer.files,
+        chat_template=tokenizer.template,
+        chat_template_source=tokenizer.source,
+        base_named=str(config.get("base_model_name_or_path") or config.get("model") or ""),
+        base_revision=str(config.get("revision") or ""),
+        tokenizer_dir=tokenizer.directory,
+        notes=_notes(place, config, sorted_tensors.modules),
+    )
+
+
+def _read_tensors(directory: Path, root: Path) -> dict[str, TensorHeader]:
+    for name in (WEIGHTS, _MLX_WEIGHTS):
+        if is_regular(directory / name):
+            tensors = _read_file(directory / name, root)
+            break
+    else:
+        if not is_regular(directory / _INDEX):
+            _no_weights(directory)
+        tensors = _read_shards(directory, root)
+    if not tensors:
+        raise BadFile(
+            "the adapter holds no tensors at all",
+            where=str(directory / WEIGHTS),
+            hint="it was saved before the shards of FSDP or DeepSpeed were gathered: gather, then save again",
+        )
+    return tensors
+
+
+def _read_file(file: Path, root: Path) -> dict[str, TensorHeader]:
+    refuse_leaving(file, root)
+    return dict(read_headers(file).tensors)
+
+
+def _read_shards(directory: Path, root: Path) -> dict[str, TensorHeader]:
+    """All tensors of a sharded adapter. The index and the shards must agree, tensor by tensor."""
+    index = directory / _INDEX
+    weight_map = read_object(index, root, 64 * MIB).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(_is_plain_name(name) for name in weight_map.values()):
+        raise BadFile(f"{index.name}: weight_map should name a file beside it for each tensor", where=str(index))
+    tensors: dict[str, TensorHeader] = {}
+    for name in sorted(set(weight_map.values())):
+        shard = directory / name
+        if not is_regular(shard):
+            raise BadFile(
+                f"a part of the adapter is missing: {name}", where=f"{index} names it", hint="copy the whole run again"
+            )
+        tensors.update(_read_file(shard, root))
+    for name, tensor in tensors.items():
+        if weight_map.get(name) != tensor.file.name:
+            raise BadFile(f"{index.name} and {tensor.file.name} do not agree", where=f"{index}: {name}")
+    missing = sorted(set(weight_map) - set(tensors))
+    if missing:
+        raise BadFile(
+            f"{weight_map[missing[0]]} lacks a tensor that {index.name} names", where=f"{index}: {missing[0]}"
+        )
+    return tensors
+
+
+def _is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and name.endswith(".safetensors") and name == Path(name).name and "\\" not in name
+
+
+def _no_weights(directory: Path) -> NoReturn:
+    for name in _PICKLES:
+        if is_regular(directory / name):
+            raise Refused(
+                f"the weights are pickled ({name}); reading them would run code that the file brings along",
+                where=str(directory / name),
+                hint=f"save them as safetensors where you trust the file:\n{_RESAVE.format(directory=directory)}",
+            )
+    raise NotARun(
+        f"the adapter's weights are missing: no {WEIGHTS}",
+        where=str(directory),
+        hint="copy the whole directory again from where training ran",
+    )
+
+
+_RESAVE = (
+    "python -c \"import torch; from safetensors.torch import save_file as s; d='{directory}/adapter_model'; "
+    "s({{k: v.contiguous() for k, v in torch.load(d + '.bin', weights_only=True, map_location='cpu').items()}}, "
+    "d + '.safetensors', {{'format': 'pt'}})\""
+)
+
+
+def _notes(place: Place, config: Mapping[str, Any], modules: tuple[LoraModule, ...]) -> tuple[str, ...]:
+    notes = list(place.history.notes)
+    off = [module for module in modules if module.rank_named not in (None, module.rank)]
+    if off and is_lora(config):
+        notes.append(
+            f"adapter_config.json says r {off[0].rank_named} for {off[0].name}, the tensors have r {off[0].rank}"
+            + (f" (and {len(off) - 1} more modules differ)" if len(off) > 1 else "")
+        )
+    return tuple(notes)
