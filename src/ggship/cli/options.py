@@ -46,3 +46,12 @@ converter_option = click.option(
     show_default=True,
     help="Our own converter, or the vendored one of llama.cpp (needs ggship[hf]).",
 )
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["auto", "ollama", "embedded", "none"]),
+    default="auto",
+    show_default=True,
+    show_envvar=True,
+    help="Where the model is created and asked; none only writes the package.",
+)
+pull_option = click.option("--pull", is_flag=True, help="Allow downloading the base.")

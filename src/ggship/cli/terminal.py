@@ -53,6 +53,10 @@ class Terminal:
         """One line about what goes on, on stderr."""
         self.log.print(text, markup=False, style="dim")
 
+    def wait_note(self, text: str) -> None:
+        """Say who is waited for."""
+        self.note(f"{text}; waiting for it to end")
+
     def warn(self, text: str) -> None:
         """One line that the user should not miss, on stderr."""
         self.log.print(f"warning: {text}", markup=False, style="yellow")

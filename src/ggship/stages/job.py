@@ -14,7 +14,7 @@ from ggship.digests import DigestCache
 from ggship.evals.suite import Suite
 from ggship.package import ADAPTER, BASE
 from ggship.plan import PackageOptions, Plan
-from ggship.prompts import PromptPlan
+from ggship.prompts.plan import PromptPlan
 from ggship.runner import Runner
 from ggship.runs.model import Run
 from ggship.runtimes.model import ModelSpec, Runtime

@@ -1,0 +1,39 @@
+"""The rows of the summary at the end of `ggship package`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ggship.card import human_size
+
+if TYPE_CHECKING:
+    from ggship.ship import Shipped
+
+
+def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
+    """What was made, where, and what it scored, for two columns."""
+    document = shipped.info.document
+    adapter, merge, prompt, model = (document[part] for part in ("adapter", "merge", "prompt", "model"))
+    rows = [("package", f"{shipped.info.path}")]
+    if merge:
+        rows.append(
+            (
+                "model",
+                f"{merge['file']}, {human_size(merge['bytes'])}: {merge['merged']} of {merge['pairs']} pairs merged, "
+                f"{merge['survival']:.3f} of the update survives",
+            )
+        )
+    else:
+        rows.append(("adapter", f"{adapter['file']}, {human_size(adapter['bytes'])}, {adapter['pairs']} pairs"))
+    if adapter["folded"]:
+        rows.append(("folded", "; ".join(adapter["folded"])))
+    proof = prompt["proof"]
+    if proof and proof["compared"]:
+        rows.append(("prompt", f"{proof['equal']} of {proof['compared']} conversations rendered as in training"))
+    if model["server"]:
+        rows.append(("runs on", model["server"]))
+    rows += [(name, text) for name, text in document["eval"].get("rows", [])]
+    previous = shipped.facts.get("promote", {}).get("previous")
+    if previous:
+        rows.append(("before", f"the model before it is kept as {previous}"))
+    return rows

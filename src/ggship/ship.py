@@ -1,0 +1,166 @@
+"""The main job, from a training run to a proven, live model: `ggship package` is a few lines around this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ggship.bases import check_fit, find_base
+from ggship.clock import Clock, SystemClock
+from ggship.digests import DigestCache
+from ggship.errors import GateFailed
+from ggship.package import PackageInfo, read_package
+from ggship.pipeline import Outcome, Place, Progress, Silent, Stage, holding, run_stages
+from ggship.plan import PackageOptions, Plan, decide
+from ggship.prompts.plan import plan_prompt
+from ggship.releases import Known, remember
+from ggship.releases.promotion import base_name, staging_name, temporary
+from ggship.runner import Runner, run_subprocess
+from ggship.runs import read_run
+from ggship.runtimes.model import Runtime
+from ggship.stages.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What packaging did. `ran` names the stages that really ran: empty where everything was done already."""
+
+    info: PackageInfo
+    plan: Plan
+    ran: tuple[str, ...]
+    facts: Mapping[str, Mapping[str, Any]]
+
+
+def prepare(
+    options: PackageOptions,
+    *,
+    runtime: Runtime | None,
+    runner: Runner = run_subprocess,
+    clock: Clock | None = None,
+) -> Job:
+    """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
+    from ggship.convert import refuse_inexpressible
+
+    run = read_run(options.run, checkpoint=options.checkpoint)
+    refuse_inexpressible(run)
+    lister = getattr(runtime, "lister", None)
+    base = find_base(run, options.base, ollama=lister() if lister else None, pull=options.pull)
+    check_fit(run, base)
+    plan = decide(options, run, base, runtime)
+    prompt = plan_prompt(run, base, options, runtime.kind if runtime else "none")
+    suite = None
+    if options.suite and options.evaluate:
+        from ggship.evals.load import load_suite
+
+        suite = load_suite(options.suite)
+    return Job(
+        options=options,
+        run=run,
+        base=base,
+        plan=plan,
+        prompt=prompt,
+        suite=suite,
+        runtime=runtime,
+        digests=DigestCache(),
+        clock=clock or SystemClock(),
+        runner=runner,
+    )
+
+
+def stages_of(job: Job) -> list[Stage]:
+    """The stages of a job, in order."""
+    from ggship.stages.convert import ConvertStage
+    from ggship.stages.create import CreateStage
+    from ggship.stages.describe import DescribeStage
+    from ggship.stages.evaluate import EvaluateStage
+    from ggship.stages.promote import PromoteStage
+    from ggship.stages.prove import ProveStage
+    from ggship.stages.weights import BaseStage, MergeStage
+
+    stages: list[Stage] = [ConvertStage(job)]
+    if job.plan.strategy == "merge":
+        stages.append(MergeStage(job))
+    elif job.plan.base_file:
+        stages.append(BaseStage(job))
+    if job.runtime is None:
+        return [*stages, DescribeStage(job)]
+    create = CreateStage(job, job.runtime)
+    return [
+        *stages,
+        create,
+        ProveStage(job, job.runtime, create),
+        EvaluateStage(job, job.runtime, create),
+        DescribeStage(job),
+        PromoteStage(job, job.runtime, create),
+    ]
+
+
+def package_run(
+    options: PackageOptions,
+    *,
+    runtime: Runtime | None,
+    progress: Progress | None = None,
+    on_stage: Callable[[str], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    runner: Runner = run_subprocess,
+    clock: Clock | None = None,
+) -> Shipped:
+    """Package a run: convert, merge where needed, create, prove, evaluate, promote.
+
+    runtime: where the model goes live; None only writes the package. Raises GateFailed, with nothing live changed and
+    the package kept as NAME.held, where the proof does not hold; any error of the tree in errors.py otherwise.
+    """
+    return package_job(
+        prepare(options, runtime=runtime, runner=runner, clock=clock),
+        progress=progress,
+        on_stage=on_stage,
+        on_wait=on_wait,
+    )
+
+
+def package_job(
+    job: Job,
+    *,
+    progress: Progress | None = None,
+    on_stage: Callable[[str], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> Shipped:
+    """Like package_run, for a job that `prepare` has decided."""
+    options = job.options
+    place = Place(options.folder)
+    with ExitStack() as stack:
+        stack.enter_context(holding(place, on_wait=on_wait))
+        place.prepare()
+        if job.runtime is not None:
+            stack.enter_context(temporary(job.runtime, staging_name(options.name), base_name(options.name)))
+        try:
+            outcome = run_stages(stages_of(job), place, progress or Silent(), on_stage=on_stage)
+        except GateFailed as error:
+            place.settle(place.held)
+            error.hint = f"read what it said: {place.held}/eval/report.html"
+            raise
+        finally:
+            _sweep(place)
+        if outcome.ran:
+            place.settle(place.final)
+        remember(
+            Known(
+                name=options.name,
+                path=str(place.final.resolve()),
+                base=str(job.base.gguf.resolve()) if job.base.gguf else job.base.ref,
+                host=str(getattr(job.runtime, "host", "") or ""),
+            )
+        )
+    return _shipped(job, place, outcome)
+
+
+def _sweep(place: Place) -> None:
+    """Leave no empty work folder behind: what is in it is what the next run goes on with."""
+    if place.work.is_dir() and not any(place.work.iterdir()):
+        place.work.rmdir()
+
+
+def _shipped(job: Job, place: Place, outcome: Outcome) -> Shipped:
+    return Shipped(read_package(place.final), job.plan, outcome.ran, outcome.facts)
