@@ -1,0 +1,175 @@
+"""Gates: rules over a whole evaluation, and the one place that gives the verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from ggship.errors import UsageError
+from ggship.evals.document import did_you_mean
+from ggship.evals.report import Gate, Report, SmokeCheck, Verdict
+
+METRIC = "metric."
+ALONE = {
+    "pass_rate": "share of cases passed, by weight",
+    "score": "mean score of the cases",
+    "passes": "cases passed",
+    "fails": "cases failed",
+    "errors": "cases without a judged answer, of both models",
+    "cases": "cases that were judged",
+}
+AGAINST_BASE = {
+    "base_pass_rate": "share of cases that the base passed",
+    "delta_pass_rate": "pass rate of the tuned model less that of the base",
+    "regressions": "cases that the base passed and the tuned model failed",
+    "wins": "cases where the tuned model did better",
+    "losses": "cases where the base did better",
+    "changed_rate": "share of answers that differ from the base's",
+    "mcnemar_p": "McNemar's exact p of the difference",
+}
+TIMED = {
+    "p50_latency": "median seconds an answer took",
+    "p95_latency": "95th percentile of the seconds an answer took",
+    "tokens_per_s": "tokens a second",
+}
+TIMED_AGAINST_BASE = {
+    "p50_latency_ratio": "p50_latency over the base's",
+    "p95_latency_ratio": "p95_latency over the base's",
+    "tokens_per_s_ratio": "tokens_per_s over the base's",
+}
+KNOWN: Mapping[str, str] = {**ALONE, **AGAINST_BASE, **TIMED, **TIMED_AGAINST_BASE}
+
+_RULE = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(>=|<=|==|!=|>|<)\s*([-+]?\d+(?:\.\d+)?|[-+]?\.\d+)\s*(%?)\s*")
+# Rates are quotients: 0.9 - 0.8 is a little under 0.1, and a reader who wrote `>= 0.1` did not mean that.
+_SLACK = 1e-9
+_HOLDS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": lambda left, right: left >= right - _SLACK,
+    "<=": lambda left, right: left <= right + _SLACK,
+    ">": lambda left, right: left > right + _SLACK,
+    "<": lambda left, right: left < right - _SLACK,
+    "==": lambda left, right: abs(left - right) <= _SLACK,
+    "!=": lambda left, right: abs(left - right) > _SLACK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A parsed gate. rule: as it is shown; bound: the number, with % already divided by 100."""
+
+    rule: str
+    metric: str
+    sign: str
+    bound: float
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether it compares with the base."""
+        return self.metric in AGAINST_BASE or self.metric in TIMED_AGAINST_BASE
+
+    @property
+    def timed(self) -> bool:
+        """Whether its value depends on the clock."""
+        return self.metric in TIMED or self.metric in TIMED_AGAINST_BASE
+
+    def holds(self, observed: float) -> bool:
+        """Whether the rule holds for that value, up to a rounding error of 1e-9."""
+        return _HOLDS[self.sign](observed, self.bound)
+
+
+def parse_gate(text: str, metrics: Collection[str] | None = None) -> Rule:
+    """`NAME SIGN NUMBER`, the number with or without %. `metrics` are the names that the suite's assertions give.
+
+    UsageError, with the nearest right name, for anything else.
+    """
+    match = _RULE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"not a gate: {text}", hint="write it as `pass_rate >= 0.9`")
+    name, sign, number, percent = match.groups()
+    if name.startswith(METRIC):
+        if metrics is not None and name.removeprefix(METRIC) not in metrics:
+            known = [METRIC + metric for metric in metrics]
+            hint = did_you_mean(name, known) if known else "no test of the suite asserts anything"
+            raise UsageError(f"no assertion of the suite gives `{name}`", hint=hint)
+    elif name not in KNOWN:
+        raise UsageError(
+            f"unknown metric `{name}` in the gate `{text.strip()}`", hint=did_you_mean(name, [*KNOWN, METRIC + "NAME"])
+        )
+    bound = float(number) / (100 if percent else 1)
+    return Rule(f"{name} {sign} {number}{percent}", name, sign, bound)
+
+
+def check_base(rules: Collection[Rule], has_base: bool) -> None:
+    """UsageError where a rule compares with the base and there is none: better before asking than after."""
+    for rule in rules:
+        if rule.needs_base and not has_base:
+            raise UsageError(
+                f"the gate `{rule.rule}` needs the base model to compare with",
+                hint="give one with --against, or take the gate out",
+            )
+
+
+def observe(report: Report) -> dict[str, float | None]:
+    """Every metric that a gate can name, None where it could not be observed."""
+    tuned, base, compared = report.tuned, report.base, report.comparison
+    fast, slow = report.timing.tuned, report.timing.base
+    seen: dict[str, float | None] = {
+        "pass_rate": tuned.pass_rate,
+        "score": tuned.score,
+        "passes": tuned.passes,
+        "fails": tuned.fails,
+        "errors": report.errors,
+        "cases": tuned.passes + tuned.fails,
+        "base_pass_rate": base.pass_rate if base else None,
+        "delta_pass_rate": compared.delta_pass_rate if compared else None,
+        "regressions": len(compared.regressions) if compared else None,
+        "wins": len(compared.wins) if compared else None,
+        "losses": len(compared.losses) if compared else None,
+        "changed_rate": compared.changed_rate if compared else None,
+        "mcnemar_p": compared.mcnemar_p if compared else None,
+        "p50_latency": fast.p50_seconds,
+        "p95_latency": fast.p95_seconds,
+        "tokens_per_s": fast.tokens_per_second,
+        "p50_latency_ratio": _ratio(fast.p50_seconds, slow.p50_seconds if slow else None),
+        "p95_latency_ratio": _ratio(fast.p95_seconds, slow.p95_seconds if slow else None),
+        "tokens_per_s_ratio": _ratio(fast.tokens_per_second, slow.tokens_per_second if slow else None),
+    }
+    return {**seen, **{METRIC + name: score for name, score in tuned.metrics.items()}}
+
+
+def judge_gates(rules: Collection[Rule], report: Report) -> tuple[Gate, ...]:
+    """Each rule with what was observed. What could not be observed does not hold."""
+    seen = observe(report)
+    intervals = {"pass_rate": report.tuned.interval, "base_pass_rate": report.base.interval if report.base else None}
+    judged = []
+    for rule in rules:
+        observed = seen.get(rule.metric)
+        passed = observed is not None and rule.holds(observed)
+        judged.append(Gate(rule.rule, observed, passed, intervals.get(rule.metric)))
+    return tuple(judged)
+
+
+def verdict(gates: Collection[Gate], timed: Collection[Gate], smoke: Collection[SmokeCheck], errors: int) -> Verdict:
+    """The one place that says whether the tuned model may go live.
+
+    It may where every gate holds, no smoke check failed, and no case ended in an error: a case that could not be judged
+    proves nothing. The reasons hold no figure of the `timed` gates, so that they say the same every time.
+    """
+    reasons = [f"{check.name}: {check.reason}" for check in smoke if check.outcome in ("fail", "error")]
+    if errors:
+        reasons.append(f"{errors} {'case' if errors == 1 else 'cases'} ended in an error, so nothing is proven")
+    for gate in gates:
+        if not gate.passed:
+            observed = "nothing to observe" if gate.observed is None else f"observed {number(gate.observed)}"
+            reasons.append(f"gate {gate.rule}: {observed}")
+    reasons += [f"gate {gate.rule} does not hold" for gate in timed if not gate.passed]
+    return Verdict(not reasons, tuple(reasons))
+
+
+def number(value: float) -> str:
+    """A figure for people: whole numbers as they are, others with at most 4 digits behind the point."""
+    return str(int(value)) if value == int(value) else f"{value:.4f}".rstrip("0")
+
+
+def _ratio(left: float | None, right: float | None) -> float | None:
+    return left / right if left is not None and right else None

@@ -1,0 +1,181 @@
+"""What an evaluation found, as values: cases, smoke checks, comparison, gates, verdict.
+
+All that depends on the clock is in `timing`, so that two evaluations with the same answers differ nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ggship.runtimes.model import Message
+
+Outcome = Literal["pass", "fail", "error"]
+SmokeOutcome = Literal["pass", "fail", "error", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One assertion held against one answer. Where its weight is 0 it was recorded and decided nothing."""
+
+    type: str
+    metric: str
+    passed: bool
+    score: float
+    reason: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one model did on one case.
+
+    outcome: pass or fail by the assertions; error where there was no answer or it could not be judged, never counted
+    as either. score: weighted mean of the assertions, 0..1, None where there was none to score. finish: "stop" where
+    the model ended by itself.
+    """
+
+    outcome: Outcome
+    text: str = ""
+    finish: str = ""
+    score: float | None = None
+    checks: tuple[Checked, ...] = ()
+    error: str = ""
+    thinking: str = ""
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseReport:
+    """One case with what both models made of it. changed: whether the answers differ; None where one is missing."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tuned: Result
+    base: Result | None = None
+    weight: float = 1.0
+    tags: tuple[str, ...] = ()
+    changed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one model did on all cases that weigh something.
+
+    pass_rate: passed weight over judged weight, None where nothing was judged; interval: Wilson's, 95 %. errors counts
+    every case, those without weight too. score: mean score of the judged cases. metrics: mean score by metric name.
+    """
+
+    label: str
+    model: str
+    digest: str | None
+    passes: int
+    fails: int
+    errors: int
+    pass_rate: float | None
+    interval: tuple[float, float] | None
+    score: float | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Tuned against base, by case. wins and losses are case ids: passed where the other failed, or the higher score.
+
+    regressions: the base passed, the tuned model failed. changed_rate: share of answer pairs that differ.
+    pairs: cases where both were judged. mcnemar_p: exact, two-sided, over the pairs where only one passed.
+    """
+
+    pairs: int
+    wins: tuple[str, ...]
+    losses: tuple[str, ...]
+    ties: int
+    regressions: tuple[str, ...]
+    delta_pass_rate: float | None
+    changed_rate: float | None
+    mcnemar_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeCheck:
+    """One thing that every model must do, whatever it was trained for. cases: the ids that broke it."""
+
+    name: str
+    outcome: SmokeOutcome
+    reason: str
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One rule over the whole evaluation. observed: None where there was nothing to observe, and then it failed."""
+
+    rule: str
+    observed: float | None
+    passed: bool
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast one model answered. Seconds as the endpoint measured them, the warm-up request not counted."""
+
+    p50_seconds: float | None
+    p95_seconds: float | None
+    tokens_per_second: float | None
+    first_token_p50_seconds: float | None
+    load_seconds: float | None
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Everything that another run of the same evaluation would find otherwise. started: ISO 8601, UTC."""
+
+    started: str
+    seconds: float
+    tuned: Speed
+    base: Speed | None = None
+    gates: tuple[Gate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the tuned model may go live; reasons: one line for each thing that stands against it."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An evaluation. `gates` are the rules that do not depend on the clock; those that do are in `timing.gates`."""
+
+    suite: str
+    suite_digest: str
+    ggship_version: str
+    tuned: Score
+    base: Score | None
+    cases: tuple[CaseReport, ...]
+    smoke: tuple[SmokeCheck, ...]
+    comparison: Comparison | None
+    gates: tuple[Gate, ...]
+    warnings: tuple[str, ...]
+    timing: Timing
+    verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
+
+    @property
+    def passed(self) -> bool:
+        """Whether the tuned model may go live."""
+        return self.verdict.passed
+
+    @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """Every gate, those on speed last."""
+        return self.gates + self.timing.gates
+
+    @property
+    def errors(self) -> int:
+        """Cases without a judged answer, of both models."""
+        return self.tuned.errors + (self.base.errors if self.base else 0)

@@ -1,0 +1,140 @@
+"""Smoke checks: what every model must do, whatever it was trained for; held against every answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ggship.evals.metrics import repetition
+from ggship.evals.report import CaseReport, SmokeCheck
+from ggship.evals.suite import Case, Suite
+from ggship.runtimes.model import ChatOptions, Message
+
+DEFAULT_PROMPTS = (
+    "Hello! Who are you, and what can you help me with?",
+    "In one sentence: what is a contract?",
+    "你好，请用一句话介绍你自己。",
+)
+SMOKE_OPTIONS = ChatOptions(num_predict=512)
+
+# What chat templates put around turns: ChatML and its kin, Llama 2 and Mistral, Gemma, DeepSeek, sentence marks.
+_LEAKS = re.compile(
+    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜<>\n]{1,40}｜>|\[/?INST\]|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]"
+    r"|<</?SYS>>|<(?:start|end)_of_turn>|</s>|\[gMASK\]|<\|im_(?:start|end)\b"
+)
+TAIL_CHARACTERS = 4000  # a loop shows at the end; over a long text even good prose repeats short n-grams
+
+
+def smoke_suite(prompts: Sequence[str] = (), *, system: str | None = None) -> Suite:
+    """A suite that asserts nothing: the default prompts and the given ones, asked for the smoke checks alone.
+
+    Pass prompts like those of the training, where they are known: a tuned model differs from its base there first.
+    """
+    head = (Message(role="system", content=system),) if system else ()
+    cases = tuple(
+        Case(f"smoke-{number}", (*head, Message(role="user", content=prompt)), weight=0.0, options=SMOKE_OPTIONS)
+        for number, prompt in enumerate(dict.fromkeys((*prompts, *DEFAULT_PROMPTS)), start=1)
+    )
+    return Suite(name="smoke", cases=cases)
+
+
+def empty(case: CaseReport) -> str:
+    """Why the answer counts as empty, or ""."""
+    if case.tuned.text.strip():
+        return ""
+    return "only thinking, no answer" if case.tuned.thinking.strip() else "the answer is empty"
+
+
+def unstopped(case: CaseReport) -> str:
+    """Why the answer did not end by itself, or ""."""
+    finish = case.tuned.finish
+    if finish == "stop":
+        return ""
+    cut = f"cut after {case.tuned.tokens} tokens" if case.tuned.tokens else "cut"
+    return cut if finish == "length" else f"ended with “{finish or 'nothing said'}”"
+
+
+def leak(case: CaseReport, special_tokens: Collection[str] = ()) -> str:
+    """Which template token stands in the answer, or "". What the conversation itself quotes is no leak.
+
+    special_tokens: the model's control tokens as text, beyond those that chat templates are known for.
+    """
+    asked = "\n".join(message["content"] for message in case.messages)
+    found = [match.group() for match in _LEAKS.finditer(case.tuned.text)]
+    # ChatGLM's `sop` is a token and a part of "philosophy": a token of letters alone proves nothing.
+    found += [token for token in special_tokens if token and not token.isalnum() and token in case.tuned.text]
+    leaked = [token for token in dict.fromkeys(found) if token not in asked]
+    return f"template tokens in the answer: {' '.join(leaked[:5])}" if leaked else ""
+
+
+def loop(case: CaseReport) -> str:
+    """How much of the answer's end goes round in circles, or ""."""
+    tail = case.tuned.text[-TAIL_CHARACTERS:]
+    words = tail.split()
+    by_word = repetition(words, 4) if len(words) >= 24 else 0.0
+    by_character = repetition("".join(words), 8) if len(tail) >= 48 else 0.0
+    if by_word <= 0.5 and by_character <= 0.6:
+        return ""
+    return f"{max(by_word, by_character):.0%} of it repeats what stood there before"
+
+
+Test = Callable[[CaseReport], str]
+
+PER_ANSWER: Mapping[str, tuple[str, str]] = {
+    "answers": ("every answer says something", "do not answer"),
+    "stops": ("every answer ends by itself", "do not end by themselves"),
+    "no-leaks": ("no template token in any answer", "show template tokens"),
+    "no-loops": ("no answer goes round in circles", "go round in circles"),
+}
+DIFFERS = "differs"
+CHECKS: Collection[str] = (*PER_ANSWER, DIFFERS)
+_HINTS = {"stops": "; where answers are meant to be long, raise num_predict in the suite"}
+
+
+def check_smoke(
+    cases: Sequence[CaseReport], *, special_tokens: Collection[str] = (), allowed: Mapping[str, float] | None = None
+) -> tuple[SmokeCheck, ...]:
+    """Each check over all answers of the tuned model; cases without an answer count elsewhere.
+
+    allowed: by check, the share of answers that may break it.
+    """
+    answered = [case for case in cases if case.tuned.finish or case.tuned.outcome != "error"]
+    tests: dict[str, Test] = {
+        "answers": empty,
+        "stops": unstopped,
+        "no-leaks": lambda case: leak(case, special_tokens),
+        "no-loops": loop,
+    }
+    limits = allowed or {}
+    return (*(_each(name, test, answered, limits.get(name, 0.0)) for name, test in tests.items()), _differs(cases))
+
+
+def _each(name: str, test: Test, answered: Sequence[CaseReport], allowed: float) -> SmokeCheck:
+    good, bad = PER_ANSWER[name]
+    if not answered:
+        return SmokeCheck(name, "error", "there is no answer to look at")
+    broken = {case.id: why for case in answered if (why := test(case))}
+    if not broken:
+        return SmokeCheck(name, "pass", good)
+    first, why = next(iter(broken.items()))
+    count = f"{len(broken)} of {len(answered)} answers {bad} ({first}: {why})"
+    if len(broken) <= allowed * len(answered):
+        return SmokeCheck(name, "pass", f"{count}; the suite allows {allowed:.0%}", tuple(broken))
+    return SmokeCheck(name, "fail", count + _HINTS.get(name, ""), tuple(broken))
+
+
+def _differs(cases: Sequence[CaseReport]) -> SmokeCheck:
+    if all(case.base is None for case in cases):
+        return SmokeCheck(DIFFERS, "skipped", "there is no base to compare with")
+    pairs = [case for case in cases if case.changed is not None]
+    if not pairs:
+        return SmokeCheck(DIFFERS, "error", "no case was answered by both models")
+    changed = sum(bool(case.changed) for case in pairs)
+    if changed:
+        return SmokeCheck(DIFFERS, "pass", f"{changed} of {len(pairs)} answers differ from the base's")
+    return SmokeCheck(
+        DIFFERS,
+        "fail",
+        f"all {len(pairs)} answers are the base's own, to the letter: the training is not in this model",
+        tuple(case.id for case in pairs),
+    )

@@ -1,0 +1,113 @@
+"""What a suite is: the cases a model is asked, what their answers must hold, and the gates over all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ggship.runtimes.model import ChatOptions, Message
+
+DEFAULT_GATES = ("pass_rate >= 1",)
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """One thing that an answer must hold, in promptfoo's shape.
+
+    type: a name of `assertions.REGISTRY`, with `not-` in front where it must not hold. value: what to compare with;
+    None where the type needs nothing. weight: share in the case's score; 0 records it and lets it decide nothing.
+    metric: the name under which its score is averaged over the suite (`metric.NAME` in gates); the type's own unless
+    given. unit: char, word or auto, for types that count tokens.
+    """
+
+    type: str
+    value: str | tuple[str, ...] | None = None
+    threshold: float | None = None
+    weight: float = 1.0
+    metric: str = ""
+    unit: str = "auto"
+
+    @property
+    def name(self) -> str:
+        """The metric that it counts for."""
+        return self.metric or self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One conversation to be answered. weight: share in the pass rate; 0 where it is only asked and shown."""
+
+    id: str
+    messages: tuple[Message, ...]
+    assertions: tuple[Assertion, ...] = ()
+    tags: tuple[str, ...] = ()
+    weight: float = 1.0
+    options: ChatOptions = field(default_factory=ChatOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Cases in the order they are asked, and the gates.
+
+    smoke: by smoke check, the share of answers that may break it (0 for those not named).
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    gates: tuple[str, ...] = ()
+    smoke: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over everything that can change a result, as canonical JSON; the name is not part of it."""
+        return hashlib.sha256(canonical_json(self.content()).encode()).hexdigest()
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The names that `metric.NAME` may have in a gate."""
+        return frozenset(assertion.name for case in self.cases for assertion in case.assertions)
+
+    def content(self) -> dict[str, Any]:
+        """The suite as plain values, without its name."""
+        return {
+            "version": 1,
+            "cases": [_case(case) for case in self.cases],
+            "gates": list(self.gates),
+            "smoke": dict(self.smoke),
+        }
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text."""
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _case(case: Case) -> dict[str, Any]:
+    options = case.options
+    return {
+        "id": case.id,
+        "messages": [{"role": message["role"], "content": message["content"]} for message in case.messages],
+        "assertions": [
+            {
+                "type": item.type,
+                "value": list(item.value) if isinstance(item.value, tuple) else item.value,
+                "threshold": item.threshold,
+                "weight": item.weight,
+                "metric": item.metric,
+                "unit": item.unit,
+            }
+            for item in case.assertions
+        ],
+        "tags": list(case.tags),
+        "weight": case.weight,
+        "options": {
+            "temperature": options.temperature,
+            "seed": options.seed,
+            "num_predict": options.num_predict,
+            "num_ctx": options.num_ctx,
+            "stop": list(options.stop),
+        },
+    }
