@@ -1,0 +1,69 @@
+"""`ggship convert`: adapter to GGUF, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ggship.cli.options import (
+    base_option,
+    converter_option,
+    force_option,
+    json_option,
+    outtype_option,
+    run_argument,
+)
+from ggship.cli.terminal import Terminal
+
+
+@click.command()
+@run_argument
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The GGUF file to write.")
+@base_option
+@converter_option
+@outtype_option
+@force_option
+@json_option
+@click.pass_obj
+def convert(
+    terminal: Terminal, run: Path, out: Path, base: str | None, converter: str, outtype: str, force: bool
+) -> None:
+    """Convert the adapter of RUN to GGUF.
+
+    The base is needed for its architecture and head counts, not for its weights.
+    """
+    from ggship.bases import find_base
+    from ggship.convert import choose_converter, convert_adapter
+    from ggship.runs import read_run
+
+    read = read_run(run)
+    found = find_base(read, base)
+    with terminal.steps() as steps:
+        chosen, why = choose_converter(read, found, converter)
+        steps.start(f"Converting ({chosen}: {why})", 2 * len(read.modules))
+        done = 0
+
+        def advance(now: int, total: int) -> None:
+            nonlocal done
+            steps.advance(now - done, total)
+            done = now
+
+        result = convert_adapter(
+            read, out, base=found, converter=converter, outtype=outtype, force=force, on_tensor=advance
+        )
+        steps.done(f"{result.pairs} pairs")
+    if terminal.as_json:
+        terminal.document({**asdict(result), "path": str(result.path), "base": found.ref, "converter_reason": why})
+        return
+    rows = [
+        ("wrote", f"{result.path} ({result.bytes / 1e6:.1f} MB)"),
+        ("pairs", f"{result.pairs}, {result.outtype}, for a {result.architecture} base"),
+        ("base", f"{found.ref} ({found.found})"),
+        ("converter", result.converter_version),
+    ]
+    if result.folded:
+        rows.append(("folded", f"the scale of {len(result.folded)} modules is inside B: one alpha could not say it"))
+    terminal.lines(rows)
+    terminal.say(f"next: ggship package {run} --name NAME")
