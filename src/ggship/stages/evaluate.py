@@ -1,0 +1,87 @@
+"""The smoke test and the suite, asked of the staged model and of its base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ggship.digests import digest_of
+from ggship.evals.runner import CaseDone, evaluate
+from ggship.evals.smoke import smoke_suite
+from ggship.evals.summary import report_markdown, summary_rows
+from ggship.evals.write import write_reports
+from ggship.package import EVAL_FILES
+from ggship.pipeline import Facts, Progress
+from ggship.releases.promotion import base_name
+from ggship.runs import training_curve
+from ggship.runtimes.model import Runtime
+from ggship.stages.create import CreateStage
+from ggship.stages.job import Job
+
+
+class EvaluateStage:
+    """Reads: the created model, the base, the suite. Writes: eval/. Its verdict decides whether the model goes live."""
+
+    name = "evaluate"
+    title = "Asking it and its base"
+    outputs = EVAL_FILES
+
+    def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
+        self._job = job
+        self._runtime = runtime
+        self._create = create
+        self._suite = job.suite or smoke_suite(system=None)
+
+    def key(self, facts: Mapping[str, Facts]) -> str:
+        """Of the model, the base and the suite."""
+        return digest_of(
+            {
+                **self._job.identity(),
+                "model": facts["create"]["digest"],
+                "base": self._job.base.ref,
+                "suite": self._suite.digest,
+                "special": list(self._job.special_tokens()),
+            }
+        )
+
+    def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
+        """Ask every case of both, grouped by model, and write the reports. A failed verdict is a fact, not an error."""
+        job = self._job
+        subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
+        compared = base_name(job.options.name)
+        self._runtime.create(compared, job.base_spec(work))
+        progress.start(self.title, total=2 * len(self._suite.cases), unit="answers")
+
+        def heard(case: CaseDone) -> None:
+            progress.advance(1, case.total)
+
+        report = evaluate(
+            self._suite,
+            self._runtime.endpoint(subject),
+            self._runtime.endpoint(compared),
+            clock=job.clock,
+            on_case=heard,
+            special_tokens=job.special_tokens(),
+        )
+        self._runtime.delete(compared)
+        write_reports(
+            report,
+            work / "eval",
+            suite=self._suite,
+            suite_path=job.options.suite if job.suite else None,
+            curve=training_curve(job.run),
+        )
+        rows = summary_rows(report)
+        progress.done(rows[0][1] if rows else "")
+        return {
+            "passed": report.passed,
+            "failures": list(report.verdict.reasons),
+            "suite": self._suite.name,
+            "suite_sha256": self._suite.digest,
+            "rows": [list(row) for row in rows],
+            "markdown": report_markdown(report),
+        }
+
+    def check(self, done: Facts) -> bool:
+        """A model that failed is asked again: a server can have a bad moment."""
+        return done["passed"] is True
