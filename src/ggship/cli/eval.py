@@ -1,0 +1,117 @@
+"""`ggship eval`: ask a model its suite again, beside its base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ggship.cli.options import host_option, json_option
+from ggship.cli.terminal import Terminal
+from ggship.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from ggship.evals.report import Report
+    from ggship.evals.suite import Suite
+    from ggship.runtimes.model import Endpoint
+
+
+@click.command()
+@click.argument("model", metavar="NAME|PACKAGE|URL#MODEL")
+@click.option("--suite", type=click.Path(path_type=Path), show_envvar=True, help="Other questions than the package's.")
+@click.option("--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with.")
+@click.option("--gate", "gates", multiple=True, metavar="EXPR", help="A rule instead of the suite's: pass_rate >= 0.9")
+@click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
+@host_option
+@json_option
+@click.pass_obj
+def eval(
+    terminal: Terminal,
+    model: str,
+    suite: Path | None,
+    against: str,
+    gates: tuple[str, ...],
+    out: Path | None,
+    host: str | None,
+) -> None:
+    """Ask MODEL its suite again and say whether the gates hold (exit 3 where they do not)."""
+    from dataclasses import replace
+
+    from ggship.clock import SystemClock
+    from ggship.evals.runner import evaluate
+    from ggship.evals.write import write_reports
+
+    with _subjects(terminal, model, against, suite, host) as (tuned, base, questions, tokens):
+        questions = replace(questions, gates=gates) if gates else questions
+        with terminal.steps() as steps:
+            steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
+            report = evaluate(
+                questions,
+                tuned,
+                base,
+                clock=SystemClock(),
+                on_case=lambda done: steps.advance(1, done.total),
+                special_tokens=tokens,
+            )
+            steps.done(f"{report.tuned.passes} of {len(questions.cases)} passed")
+    if out:
+        write_reports(report, out, suite=questions, suite_path=suite)
+    show_report(terminal, report, out)
+    if not report.passed:
+        raise GateFailed(f"{tuned.label} did not pass", where="\n".join(report.verdict.reasons))
+
+
+@contextmanager
+def _subjects(
+    terminal: Terminal, model: str, against: str, suite: Path | None, host: str | None
+) -> Iterator[tuple[Endpoint, Endpoint | None, Suite, tuple[str, ...]]]:
+    from ggship.evals.load import load_suite
+    from ggship.evals.smoke import smoke_suite
+    from ggship.releases import load_package
+    from ggship.releases.opened import open_package
+    from ggship.runtimes.endpoints import parse_endpoint
+
+    other = None if against == "base" else against
+    if "#" in model:
+        questions = load_suite(suite) if suite else smoke_suite()
+        yield parse_endpoint(model), parse_endpoint(other) if other else None, questions, ()
+        return
+    info = load_package(model)
+    packed = suite or info.file("eval/suite.yaml")
+    questions = load_suite(packed) if packed else smoke_suite()
+    with open_package(info, host=host, with_base=other is None) as opened:
+        if other is None and opened.base is None:
+            terminal.warn(opened.base_missing)
+        base = opened.base if other is None else _other(other)
+        yield opened.tuned, base, questions, tuple(info.document["prompt"].get("special_tokens", ()))
+
+
+def _other(text: str) -> Endpoint:
+    from ggship.runtimes.endpoints import parse_endpoint
+
+    if "#" not in text:
+        raise UsageError(
+            "--against takes base or URL#MODEL so far",
+            where=text,
+            hint=f"for a model on Ollama: --against http://127.0.0.1:11434/v1#{text}",
+        )
+    return parse_endpoint(text)
+
+
+def show_report(terminal: Terminal, report: Report, out: Path | None) -> None:
+    """Scores, gates and verdict."""
+    from ggship.evals.codec import to_json
+    from ggship.evals.summary import summary_rows
+
+    if terminal.as_json:
+        terminal.document(to_json(report))
+        return
+    terminal.say()
+    terminal.lines(summary_rows(report))
+    if report.passed:
+        terminal.say("\npassed", style="bold green")
+    if out:
+        terminal.say(f"→ {out / 'report.html'}")
