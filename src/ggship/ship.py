@@ -49,7 +49,7 @@ def prepare(
     base = find_base(run, options.base, ollama=lister() if lister else None, pull=options.pull)
     check_fit(run, base)
     plan = decide(options, run, base, runtime)
-    prompt = plan_prompt(run, base, options, runtime.kind if runtime else "none")
+    prompt = plan_prompt(run, base, options, plan)
     suite = None
     if options.suite and options.evaluate:
         from ggship.evals.load import load_suite

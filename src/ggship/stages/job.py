@@ -72,6 +72,21 @@ class Job:
             return folder / BASE, None, folder / ADAPTER
         return None, self.base.ollama_name, folder / ADAPTER
 
+    def verifications(self) -> tuple[str, ...]:
+        """What will be held against what before anything goes live, in words."""
+        laws = ["every pair of the adapter has its tensor in the base"]
+        if self.plan.strategy == "merge":
+            laws.append("all pairs merged, and at least half of the update left after quantization")
+        if self.runtime is not None:
+            laws += [
+                "the server's layers are our files",
+                "the server renders the prompt of training",
+                "answers end, leak no template, do not loop, differ from the base's",
+            ]
+        if self.suite is not None:
+            laws.append(f"the gates of {self.suite.name}")
+        return tuple(laws)
+
     def special_tokens(self) -> Sequence[str]:
         """Strings that a user must never see in an answer."""
         return self.prompt.special_tokens
