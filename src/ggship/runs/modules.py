@@ -29,8 +29,8 @@ class Sorted:
 def sort_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader]) -> Sorted:
     """Pair A and B of each module.
 
-    Law: every tensor is in exactly one pair, in `unexpressed`, or the frozen copy of an embedding that has a pair
-    (PEFT saves `embed_tokens.base_layer.weight` beside it; it is not trained).
+    Law: every tensor is in exactly one pair, in `unexpressed`, or the frozen copy of a weight that has a pair
+    (PEFT saves `embed_tokens.base_layer.weight` and `lm_head.base_layer.weight` beside them; they are not trained).
     Raises BadFile where half of a pair is missing, or A and B do not belong together.
     """
     if not is_lora(config):
@@ -58,7 +58,7 @@ def sort_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader])
             unexpressed += [tensor.name for tensor in pair.values()]
         else:
             modules.append(_pair(config, name, pair["A"], pair["B"]))
-    frozen = {f"{module.name}.base_layer.weight" for module in modules if module.embedding}
+    frozen = {f"{module.name}.base_layer.weight" for module in modules}
     return Sorted(
         tuple(sorted(modules, key=lambda module: _natural(module.name))),
         tuple(sorted(name for name in unexpressed if name.removeprefix(PREFIX) not in frozen)),
