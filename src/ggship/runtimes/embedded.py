@@ -1,0 +1,293 @@
+"""llama.cpp embedded as a runtime: no server to install, models held as values for as long as the runtime lives."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ggship.clock import Clock, SystemClock
+from ggship.digests import digest_of, sha256_file
+from ggship.errors import MissingExtra, ServerError, UsageError
+from ggship.runtimes.embedded_process import COMMAND, Child, Load
+from ggship.runtimes.model import Answer, ChatOptions, Created, Endpoint, Message, ModelSpec, Progress
+from ggship.runtimes.names import check_model_name, full_name
+from ggship.runtimes.ollama_errors import error_text
+
+DEFAULT_CONTEXT = 4096
+# The tuned model and its base, asked in turn.
+MAX_CHILDREN = 2
+MAX_THREADS = 16
+
+
+class EmbeddedRuntime:
+    """llama.cpp in child processes, so that a crash of native code is an error and not the end.
+
+    `create` only remembers: a model is loaded when it is first asked, stays loaded, and is gone with `close`. Model
+    names are those of Ollama, so that nothing depends on the runtime. command: what starts a child, for tests.
+    """
+
+    kind = "embedded"
+
+    def __init__(self, *, command: Sequence[str] | None = None, clock: Clock | None = None) -> None:
+        if command is None and not embedded_version():
+            raise MissingExtra("embedded", needed_for="running a model without Ollama")
+        self._command = tuple(command or COMMAND)
+        self._clock = clock or SystemClock()
+        self._models: dict[str, ModelSpec] = {}
+        self._children: list[Child] = []
+        self._digests: dict[tuple[str, int, int], str] = {}
+
+    def describe(self) -> str:
+        """In words: "llama.cpp embedded (xllamacpp 2026.10.1)"."""
+        version = embedded_version()
+        return f"llama.cpp embedded (xllamacpp {version})" if version else "llama.cpp embedded"
+
+    def accepts_adapters(self) -> bool:
+        """Always."""
+        return True
+
+    def create(self, name: str, spec: ModelSpec, on_progress: Progress | None = None) -> Created:
+        """Remember the model under that name. Its files are hashed; UsageError or BadFile where they cannot serve."""
+        check_model_name(name)
+        whole = self._resolve(spec)
+        layers = tuple(self._sha256(path, on_progress) for path in (whole.model, whole.adapter) if path is not None)
+        self._models[full_name(name)] = whole
+        return Created(name, self._digest(whole), layers)
+
+    def digest(self, name: str) -> str | None:
+        """sha256 over the files' digests, the template, the system prompt and the parameters."""
+        spec = self._models.get(full_name(name))
+        return None if spec is None else self._digest(spec)
+
+    def copy(self, source: str, target: str) -> None:
+        """Give the model a second name."""
+        check_model_name(target)
+        self._models[full_name(target)] = self.spec(source)
+
+    def delete(self, name: str) -> None:
+        """Forget the name."""
+        self._models.pop(full_name(name), None)
+
+    def spec(self, name: str) -> ModelSpec:
+        """What the model of that name is made of."""
+        try:
+            return self._models[full_name(name)]
+        except KeyError:
+            raise ServerError(
+                f"the embedded runtime holds no model {name}",
+                where=f"it holds {', '.join(self._models) or 'none'}; a model lives as long as the command that made it",
+                status=404,
+            ) from None
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint to ask that model; it is loaded at the first question."""
+        return EmbeddedEndpoint(self, name, self._clock)
+
+    def child(self, load: Load) -> Child:
+        """A running child that serves this; the one used longest ago makes room where there are too many."""
+        for child in [child for child in self._children if not child.alive]:
+            self._children.remove(child)
+            child.close()
+        for child in self._children:
+            if child.load.serves(load):
+                self._children.remove(child)
+                self._children.append(child)
+                return child
+        while len(self._children) >= MAX_CHILDREN:
+            self._children.pop(0).close()
+        child = Child(load, threads=threads(os.environ), command=self._command)
+        self._children.append(child)
+        return child
+
+    def close(self) -> None:
+        """End every child."""
+        while self._children:
+            self._children.pop().close()
+
+    def _resolve(self, spec: ModelSpec) -> ModelSpec:
+        if (spec.model is None) == (spec.from_name is None):
+            raise UsageError("a model is made of a file or of a model that the runtime holds: exactly one of the two")
+        if spec.from_name is None:
+            return spec
+        base = self.spec(spec.from_name)
+        if spec.adapter is not None and base.adapter is not None:
+            raise UsageError(f"{spec.from_name} carries an adapter already")
+        # As Ollama does it: what is not said anew comes with the base.
+        return replace(
+            spec,
+            model=base.model,
+            from_name=None,
+            adapter=spec.adapter or base.adapter,
+            jinja=spec.jinja or base.jinja,
+            system=base.system if spec.system is None else spec.system,
+            parameters={**base.parameters, **spec.parameters},
+        )
+
+    def _digest(self, spec: ModelSpec) -> str:
+        return digest_of(
+            {
+                "model": self._sha256(spec.model) if spec.model else None,
+                "adapter": self._sha256(spec.adapter) if spec.adapter else None,
+                "template": spec.template,
+                "jinja": spec.jinja,
+                "system": spec.system,
+                "parameters": dict(spec.parameters),
+                "license": spec.license,
+            }
+        )
+
+    def _sha256(self, path: Path, on_progress: Progress | None = None) -> str:
+        stat = path.stat()
+        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+        if key not in self._digests:
+            done = 0
+
+            def advance(read: int) -> None:
+                nonlocal done
+                done += read
+                if on_progress:
+                    on_progress("hashing", done, stat.st_size)
+
+            self._digests[key] = sha256_file(path, advance)
+        return self._digests[key]
+
+
+class EmbeddedEndpoint:
+    """One model of the embedded runtime, asked through llama.cpp's own server."""
+
+    def __init__(self, runtime: EmbeddedRuntime, model: str, clock: Clock) -> None:
+        self.model = model
+        self.label = model
+        self._runtime = runtime
+        self._clock = clock
+
+    def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
+        """Ask. The answer is streamed, so that the time of its first word is known."""
+        spec = self._runtime.spec(self.model)
+        began = self._clock.monotonic()
+        child = self._runtime.child(_load(spec, options.num_ctx))
+        loaded = self._clock.monotonic()
+        own = spec.parameters.get("stop") or ()
+        stops = [*((own,) if isinstance(own, str) else own), *options.stop]
+        body: dict[str, Any] = {
+            "messages": _conversation(spec, messages),
+            # As `think: false` on Ollama: the template of a model that can think closes its thoughts at once.
+            "chat_template_kwargs": {"enable_thinking": False},
+            "temperature": options.temperature,
+            "seed": options.seed,
+            "max_tokens": options.num_predict,
+            "stop": list(dict.fromkeys(stops)),
+            "repeat_penalty": 1.0,
+            "min_p": 0.0,
+            # A prompt taken from the cache is computed in other batches, and rounds differently.
+            "cache_prompt": False,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if options.temperature == 0:
+            body["top_k"] = 1
+        text, thinking = [], []
+        first: float | None = None
+        finish = ""
+        usage: Mapping[str, Any] = {}
+        for piece in self._pieces(child, body):
+            usage = piece.get("usage") or usage
+            for choice in piece.get("choices") or []:
+                delta = choice.get("delta") or {}
+                if first is None and delta.get("content"):
+                    first = self._clock.monotonic() - began
+                text.append(str(delta.get("content") or ""))
+                thinking.append(str(delta.get("reasoning_content") or ""))
+                finish = choice.get("finish_reason") or finish
+        if not finish:
+            raise ServerError("the embedded runtime's answer broke off", where=self.label, hint="run it again")
+        return Answer(
+            text="".join(text),
+            finish=str(finish),
+            seconds=self._clock.monotonic() - began,
+            prompt_tokens=usage.get("prompt_tokens"),
+            tokens=usage.get("completion_tokens"),
+            first_token_seconds=first,
+            load_seconds=loaded - began,
+            thinking="".join(thinking),
+        )
+
+    def render(self, messages: Sequence[Message]) -> str | None:
+        """The prompt that llama.cpp makes of these messages."""
+        spec = self._runtime.spec(self.model)
+        child = self._runtime.child(_load(spec, None))
+        with child.watched() as http:
+            reply = http.request("POST", "/apply-template", json={"messages": _conversation(spec, messages)})
+        if not reply.ok:
+            raise self._refusal(reply.status, reply.text())
+        return str(reply.json()["prompt"])
+
+    def digest(self) -> str | None:
+        """As the runtime tells it."""
+        return self._runtime.digest(self.model)
+
+    def _pieces(self, child: Child, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        with child.watched() as http, http.stream("POST", "/v1/chat/completions", json=dict(body)) as (reply, lines):
+            if not reply.ok:
+                raise self._refusal(reply.status, reply.text())
+            for line in lines:
+                kind, _, data = line.partition(":")
+                if kind == "error":
+                    raise self._refusal(None, data)
+                if kind != "data" or data.strip() == "[DONE]":
+                    continue
+                piece = json.loads(data)
+                if "error" in piece:
+                    raise self._refusal(None, data)
+                yield piece
+
+    def _refusal(self, status: int | None, body: str) -> ServerError:
+        text = error_text(body)
+        hint = "a shorter conversation, or PARAMETER num_ctx in the model" if "context size" in text else ""
+        return ServerError(f"llama.cpp could not answer as {self.label}", where=text[:600], hint=hint, status=status)
+
+
+def embedded_version() -> str:
+    """The version of xllamacpp; "" where it is not installed. Does not import it."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        return ""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def threads(env: Mapping[str, str]) -> int:
+    """How many threads llama.cpp gets: GGSHIP_THREADS, else all cores but one, at most 16.
+
+    Its threads wait for each other in a spin: where something else needs a core too, one thread too many made the real
+    135M base 50 times slower (1 token a second, not 50).
+    """
+    asked = env.get("GGSHIP_THREADS", "")
+    if asked:
+        if not asked.isdigit() or int(asked) < 1:
+            raise UsageError("GGSHIP_THREADS is a number of threads", where=asked)
+        return int(asked)
+    return max(1, min(MAX_THREADS, (os.cpu_count() or 2) - 1))
+
+
+def _load(spec: ModelSpec, num_ctx: int | None) -> Load:
+    if spec.model is None:
+        raise AssertionError("create resolves from_name")
+    wanted = num_ctx or int(spec.parameters.get("num_ctx") or DEFAULT_CONTEXT)
+    return Load(spec.model, spec.adapter, spec.jinja, wanted)
+
+
+def _conversation(spec: ModelSpec, messages: Sequence[Message]) -> list[Message]:
+    """The messages, with the model's own system prompt where they bring none."""
+    whole = list(messages)
+    if spec.system and not (whole and whole[0]["role"] == "system"):
+        whole.insert(0, {"role": "system", "content": spec.system})
+    return whole

@@ -1,0 +1,227 @@
+"""Endpoints over HTTP: Ollama's own API, and the OpenAI dialect that everything else speaks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ggship.clock import Clock, SystemClock
+from ggship.errors import ServerError, UsageError
+from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
+from ggship.runtimes.ollama_api import OllamaClient
+from ggship.runtimes.ollama_errors import error_text
+from ggship.runtimes.shown import parameters
+from ggship.transport import Transport
+
+_NANO = 1e-9
+_KEY_NAMES = ("GGSHIP_API_KEY", "OPENAI_API_KEY")
+_SHOWN_BODY = 600
+
+
+class OllamaEndpoint:
+    """One model of an Ollama server, asked through its native API."""
+
+    def __init__(self, client: OllamaClient, model: str, *, clock: Clock | None = None) -> None:
+        self.model = model
+        self.label = model
+        self._client = client
+        self._clock = clock or SystemClock()
+        self._shown: Mapping[str, Any] | None = None
+
+    def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
+        """Ask. The answer is streamed, so that the time of its first word is known."""
+        request: dict[str, Any] = {"model": self.model, "messages": list(messages), "options": self._options(options)}
+        if self._thinks():
+            # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
+            request["think"] = False
+        began = self._clock.monotonic()
+        first: float | None = None
+        text, thinking = [], []
+        last: Mapping[str, Any] = {}
+        for piece in self._client.chat_stream(request):
+            message = piece.get("message") or {}
+            if first is None and message.get("content"):
+                first = self._clock.monotonic() - began
+            text.append(str(message.get("content") or ""))
+            thinking.append(str(message.get("thinking") or ""))
+            last = piece
+        return Answer(
+            text="".join(text),
+            finish=str(last.get("done_reason") or "stop"),
+            seconds=self._clock.monotonic() - began,
+            prompt_tokens=last.get("prompt_eval_count"),
+            tokens=last.get("eval_count"),
+            first_token_seconds=first,
+            load_seconds=last["load_duration"] * _NANO if "load_duration" in last else None,
+            thinking="".join(thinking),
+        )
+
+    def render(self, messages: Sequence[Message]) -> str | None:
+        """The prompt that the server really makes; None where it is too old to tell."""
+        return self._client.render(self.model, messages)
+
+    def digest(self) -> str | None:
+        """The digest of the model's manifest."""
+        return self._client.digest(self.model)
+
+    def _options(self, options: ChatOptions) -> dict[str, Any]:
+        # repeat_penalty: 1.1 until 0.32.0 and 1.0 after it (api/types.go), so it is always said.
+        result: dict[str, Any] = {
+            "temperature": options.temperature,
+            "seed": options.seed,
+            "num_predict": options.num_predict,
+            "repeat_penalty": 1.0,
+        }
+        if options.temperature == 0:
+            result["top_k"] = 1
+        if options.num_ctx is not None:
+            result["num_ctx"] = options.num_ctx
+        if options.stop:
+            # `stop` in a request takes the place of the model's own.
+            own = parameters(self._show()).get("stop") or []
+            result["stop"] = list(dict.fromkeys([*own, *options.stop]))
+        return result
+
+    def _thinks(self) -> bool:
+        return "thinking" in (self._show().get("capabilities") or [])
+
+    def _show(self) -> Mapping[str, Any]:
+        if self._shown is None:
+            self._shown = self._client.show(self.model)
+        return self._shown
+
+
+class OpenAIEndpoint:
+    """One model behind anything that speaks the OpenAI dialect: vLLM, llama-server, a gateway, Ollama's /v1.
+
+    url: up to and with /v1. key: the bearer token, sent to that address alone and never shown.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        key: str | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.model = model
+        self.url = url.rstrip("/")
+        self.label = f"{self.url}#{model}"
+        self._key = key
+        self._clock = clock or SystemClock()
+        self._http = transport or Transport(self.url, headers={"Authorization": f"Bearer {key}"} if key else None)
+
+    def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
+        """Ask, in one piece: not every server streams its token counts."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": list(messages),
+            "temperature": options.temperature,
+            "seed": options.seed,
+            "max_tokens": options.num_predict,
+        }
+        if options.stop:
+            body["stop"] = list(options.stop)
+        began = self._clock.monotonic()
+        reply = self._http.request("POST", "/chat/completions", json=body)
+        if reply.status == 400 and "max_completion_tokens" in reply.text():
+            body["max_completion_tokens"] = body.pop("max_tokens")
+            reply = self._http.request("POST", "/chat/completions", json=body)
+        seconds = self._clock.monotonic() - began
+        if not reply.ok:
+            raise self._refusal(reply.status, reply.text())
+        return self._answer(reply.json(), seconds)
+
+    def render(self, messages: Sequence[Message]) -> str | None:  # noqa: ARG002  (the protocol has it)
+        """None: the dialect has no way to tell."""
+        return None
+
+    def digest(self) -> str | None:
+        """None: the dialect names a model, not its content."""
+        return None
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._http.close()
+
+    def _answer(self, value: Any, seconds: float) -> Answer:
+        try:
+            choice = value["choices"][0]
+            message = choice["message"]
+            usage = value.get("usage") or {}
+            return Answer(
+                text=_text(message.get("content")),
+                finish=str(choice.get("finish_reason") or "stop"),
+                seconds=seconds,
+                prompt_tokens=usage.get("prompt_tokens"),
+                tokens=usage.get("completion_tokens"),
+                thinking=str(message.get("reasoning_content") or message.get("reasoning") or ""),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ServerError(
+                f"{self.label} did not answer as the OpenAI dialect does",
+                where=self._clean(str(value)),
+                hint="is the address complete? It usually ends in /v1",
+            ) from error
+
+    def _refusal(self, status: int, body: str) -> ServerError:
+        hints = {
+            401: f"set {_KEY_NAMES[0]} (or {_KEY_NAMES[0]}_FILE) to the key of that server",
+            403: "the key may not use that model",
+            404: f"is the address complete (it usually ends in /v1), and is there a model {self.model}?",
+            429: "the server wants fewer requests: try again later",
+        }
+        return ServerError(
+            f"{self.label} answers HTTP {status}",
+            where=self._clean(error_text(body)),
+            hint=hints.get(status, "try again in a moment" if status >= 500 else ""),
+            status=status,
+        )
+
+    def _clean(self, text: str) -> str:
+        return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_BODY]
+
+
+def parse_endpoint(text: str, *, env: Mapping[str, str] = os.environ) -> Endpoint:
+    """The endpoint that URL#MODEL names.
+
+    An address with a path (http://host/v1) speaks the OpenAI dialect; one without (http://host:11434) is an Ollama.
+    Raises UsageError where it is no URL#MODEL.
+    """
+    url, _, model = text.partition("#")
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise UsageError("a key does not belong into the address", hint=f"put it into {_KEY_NAMES[0]}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not model:
+        raise UsageError(
+            f"this names no model at an address: {text}",
+            where="it is written URL#MODEL",
+            hint="for example http://127.0.0.1:8000/v1#law-helper",
+        )
+    if parts.path.strip("/"):
+        return OpenAIEndpoint(url, model, key=api_key(env))
+    endpoint = OllamaEndpoint(OllamaClient(url), model)
+    endpoint.label = f"{url.rstrip('/')}#{model}"
+    return endpoint
+
+
+def api_key(env: Mapping[str, str]) -> str | None:
+    """The key for an OpenAI-like server: $GGSHIP_API_KEY, the file that $GGSHIP_API_KEY_FILE names, $OPENAI_API_KEY."""
+    if env.get(_KEY_NAMES[0]):
+        return env[_KEY_NAMES[0]].strip()
+    file = env.get(f"{_KEY_NAMES[0]}_FILE")
+    if file:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    return env.get(_KEY_NAMES[1], "").strip() or None
+
+
+def _text(content: Any) -> str:
+    """The words of a message: a string, or a list of parts of which some are text."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content or "")
