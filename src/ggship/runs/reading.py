@@ -119,7 +119,7 @@ def _no_weights(directory: Path) -> NoReturn:
             raise Refused(
                 f"the weights are pickled ({name}); reading them would run code that the file brings along",
                 where=str(directory / name),
-                hint=f"save them as safetensors where you trust the file:\n{_RESAVE.format(directory=directory)}",
+                hint=_resave_hint(directory, name),
             )
     raise NotARun(
         f"the adapter's weights are missing: no {WEIGHTS}",
@@ -128,11 +128,18 @@ def _no_weights(directory: Path) -> NoReturn:
     )
 
 
-_RESAVE = (
-    "python -c \"import torch; from safetensors.torch import save_file as s; d='{directory}/adapter_model'; "
-    "s({{k: v.contiguous() for k, v in torch.load(d + '.bin', weights_only=True, map_location='cpu').items()}}, "
-    "d + '.safetensors', {{'format': 'pt'}})\""
-)
+def _resave_hint(directory: Path, name: str) -> str:
+    if name.endswith(".pt"):
+        return "let torchtune save in PEFT's layout: checkpointer.safe_serialization: True, then take its last epoch_N"
+    import shlex
+
+    script = (
+        "import sys, torch, safetensors.torch as s; d = sys.argv[1] + '/adapter_model'; "
+        "w = torch.load(d + '.bin', weights_only=True, map_location='cpu'); "
+        "s.save_file(dict((k, v.contiguous()) for k, v in w.items()), d + '.safetensors')"
+    )
+    where = shlex.quote(str(directory))
+    return f'save them as safetensors, without running any code in them:\npython -c "{script}" {where}'
 
 
 def _notes(place: Place, config: Mapping[str, Any], modules: tuple[LoraModule, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ggship.errors import BadFile
-from ggship.runs.files import MIB, is_regular, kind_of, list_directory, read_object, read_text
+from ggship.runs.files import MIB, is_regular, kind_of, list_directory, read_object, read_text, refuse_leaving
 
 TEMPLATE_LIMIT = MIB
 _CONFIG_LIMIT = 32 * MIB  # tokenizer_config.json lists every added token
@@ -57,6 +57,8 @@ def read_tokenizer(directories: Sequence[Path], run: Path) -> SavedTokenizer:
         )
         if files:
             home = directory
+            for name in files:
+                refuse_leaving(directory / name, run)
             break
     for directory in directories:
         template, source = read_chat_template(directory, run)

@@ -1,0 +1,204 @@
+"""Ranks, alphas and scales are the true ones; what is no plain pair is named."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ggship.errors import BadFile
+from ggship.runs import obstacles, read_run
+
+Q = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def pair(stem=Q, rank=8, out=16, inner=16, dtype="F32"):
+    return {f"{stem}.lora_A.weight": (dtype, (rank, inner)), f"{stem}.lora_B.weight": (dtype, (out, rank))}
+
+
+def test_plain_lora(run_maker):
+    run = read_run(run_maker.adapter())
+    assert [module.name for module in run.modules] == [
+        "model.layers.0.self_attn.q_proj",
+        "model.layers.0.self_attn.v_proj",
+        "model.layers.1.self_attn.q_proj",
+        "model.layers.1.self_attn.v_proj",
+    ]
+    assert {(module.rank, module.alpha, module.scale) for module in run.modules} == {(8, 16.0, 2.0)}
+    assert run.modules[1].base_shape == (8, 16)
+    assert run.parameters == 2 * (8 * 16 + 16 * 8) + 2 * (8 * 16 + 8 * 8)
+    assert run.unexpressed == ()
+    assert obstacles(run) == ()
+    assert run.base_named == "org/tiny"
+
+
+def test_rslora_divides_by_the_root_of_the_rank(run_maker):
+    run = read_run(run_maker.adapter(use_rslora=True))
+    assert run.modules[0].scale == pytest.approx(16 / math.sqrt(8))
+
+
+def test_layers_are_in_the_order_of_numbers(run_maker, tiny_tensors):
+    run = read_run(run_maker.adapter(tensors=dict(reversed(tiny_tensors(layers=11).items()))))
+    assert [module.name.split(".")[2] for module in run.modules][-4:] == ["9", "9", "10", "10"]
+
+
+def test_patterns_match_as_in_peft(run_maker, tiny_tensors):
+    """`q_proj` is the end of a name, `layers.1.*` a regular expression; the first that matches counts."""
+    patterns = {"layers.1.self_attn.q_proj": 64, "q_proj": 4, r"model\.layers\.\d\.self_attn\.v_": 99}
+    run = read_run(run_maker.adapter(alpha_pattern=patterns))
+    alphas = {module.name: module.alpha for module in run.modules}
+    assert alphas == {
+        "model.layers.0.self_attn.q_proj": 4,
+        "model.layers.0.self_attn.v_proj": 16,  # the pattern must reach the end of the name
+        "model.layers.1.self_attn.q_proj": 64,
+        "model.layers.1.self_attn.v_proj": 16,
+    }
+    assert run.modules[0].scale == 0.5
+
+
+def test_rank_of_the_tensors_counts_and_a_difference_stays_visible(run_maker):
+    run = read_run(run_maker.adapter(r=16, rank_pattern={"v_proj": 8}))
+    q, v = run.modules[:2]
+    assert (q.rank, q.rank_named, q.scale) == (8, 16, 2.0)
+    assert (v.rank, v.rank_named) == (8, 8)
+    assert "r 16" in run.notes[0]
+    assert "r 8" in run.notes[0]
+    assert "1 more" in run.notes[0]
+
+
+def test_raw_state_dicts_keep_the_adapters_name(run_maker):
+    tensors = {f"{Q}.lora_A.default.weight": ("F16", (4, 16)), f"{Q}.lora_B.default.weight": ("F16", (16, 4))}
+    (module,) = read_run(run_maker.adapter(tensors=tensors)).modules
+    assert module.name == "model.layers.0.self_attn.q_proj"
+    assert module.rank == 4
+
+
+def test_embeddings_are_pairs_and_their_frozen_copy_is_ignored(run_maker):
+    stem = "base_model.model.model.embed_tokens"
+    tensors = {
+        f"{stem}.lora_embedding_A": ("F32", (8, 100)),
+        f"{stem}.lora_embedding_B": ("F32", (16, 8)),
+        f"{stem}.base_layer.weight": ("F32", (100, 16)),
+        **pair(),
+    }
+    run = read_run(run_maker.adapter(tensors=tensors))
+    module = next(module for module in run.modules if module.name == "model.embed_tokens")
+    assert module.embedding
+    assert module.base_shape == (100, 16)
+    assert run.unexpressed == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "code"),
+    [
+        (f"{Q}.lora_magnitude_vector", "F32", (16,), "dora"),
+        (f"{Q}.lora_B.bias", "F32", (16,), "bias"),
+        (f"{Q}.base_layer.bias", "F32", (16,), "bias"),
+        ("base_model.model.lm_head.weight", "F32", (100, 16), "saved-modules"),
+        ("base_model.model.model.embed_tokens.base_layer.weight", "F32", (100, 16), "saved-modules"),
+        ("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta", "F32", (3, 16), "trained-tokens"),
+    ],
+)
+def test_tensors_that_are_no_pair_are_named(name, dtype, shape, code, run_maker):
+    run = read_run(run_maker.adapter(tensors={**pair(), name: (dtype, shape)}))
+    assert run.unexpressed == (name,)
+    assert len(run.modules) == 1
+    (obstacle,) = obstacles(run)
+    assert obstacle.code == code
+    assert name in obstacle.what
+
+
+def test_pairs_that_are_no_matrices_of_numbers_are_not_expressed(run_maker):
+    conv = {
+        "base_model.model.conv.lora_A.weight": ("F32", (8, 3, 3, 3)),
+        "base_model.model.conv.lora_B.weight": ("F32", (16, 8, 1, 1)),
+    }
+    int8 = pair("base_model.model.x", dtype="I8")
+    run = read_run(run_maker.adapter(tensors={**pair(), **conv, **int8}))
+    assert len(run.modules) == 1
+    assert set(run.unexpressed) == {*conv, *int8}
+
+
+def test_stacked_experts_are_not_taken_for_a_module(run_maker):
+    tensors = {**pair(), **pair("base_model.model.model.layers.0.mlp.experts", rank=32)}
+    run = read_run(run_maker.adapter(tensors=tensors, target_parameters=["mlp.experts.gate_up_proj"]))
+    assert [module.name for module in run.modules] == [
+        "model.layers.0.mlp.experts".replace("mlp.experts", "self_attn.q_proj")
+    ]
+    assert len(run.unexpressed) == 2
+    assert "parameters" in {obstacle.code for obstacle in obstacles(run)}
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        ({"use_dora": True}, "dora"),
+        ({"init_lora_weights": "pissa_niter_4"}, "changed-base"),
+        ({"init_lora_weights": "olora"}, "changed-base"),
+        ({"modules_to_save": ["lm_head"]}, "saved-modules"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"lora_bias": True}, "bias"),
+        ({"fan_in_fan_out": True}, "transposed"),
+        ({"layer_replication": [[0, 2]]}, "replicated-layers"),
+        ({"trainable_token_indices": [1]}, "trained-tokens"),
+        ({"use_qalora": True}, "variant"),
+        ({"task_type": "SEQ_CLS"}, "task"),
+        ({"peft_type": "LOHA"}, "not-lora"),
+    ],
+)
+def test_config_that_no_adapter_can_carry(config, code, run_maker):
+    assert [obstacle.code for obstacle in obstacles(read_run(run_maker.adapter(**config)))] == [code]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"init_lora_weights": True},
+        {"init_lora_weights": "gaussian"},
+        {"init_lora_weights": "eva"},
+        {"use_rslora": True},
+        {"alpha_pattern": {"q_proj": 3}},
+        {"bias": "none"},
+        {"modules_to_save": None, "layer_replication": None, "trainable_token_indices": None},
+        {"lora_alpha": 16.5},
+        {"r": 8, "lora_dropout": 0.1, "something_new": {"x": 1}},
+    ],
+)
+def test_config_that_is_no_obstacle(config, run_maker):
+    assert obstacles(read_run(run_maker.adapter(**config))) == ()
+
+
+def test_another_peft_method_gives_no_pairs_even_where_names_look_alike(run_maker):
+    run = read_run(run_maker.adapter(peft_type="ADALORA"))
+    assert run.modules == ()
+    assert len(run.unexpressed) == 8
+
+
+@pytest.mark.parametrize("half", ["A", "B"])
+def test_half_a_pair_is_named(half, run_maker):
+    tensors = pair()
+    del tensors[f"{Q}.lora_{half}.weight"]
+    with pytest.raises(BadFile) as caught:
+        read_run(run_maker.adapter(tensors=tensors))
+    assert f"no lora_{half}" in caught.value.message
+    assert "model.layers.0.self_attn.q_proj" in caught.value.message
+    assert "adapter_model.safetensors" in caught.value.where
+
+
+def test_halves_of_different_rank_are_named(run_maker):
+    tensors = {f"{Q}.lora_A.weight": ("F32", (8, 16)), f"{Q}.lora_B.weight": ("F32", (16, 4))}
+    with pytest.raises(BadFile, match="rank 8 and 4"):
+        read_run(run_maker.adapter(tensors=tensors))
+
+
+def test_two_adapters_in_one_file_are_refused(run_maker):
+    tensors = {f"{Q}.lora_{half}.{name}.weight": ("F32", (8, 8)) for half in "AB" for name in ("default", "second")}
+    with pytest.raises(BadFile, match="more than one adapter"):
+        read_run(run_maker.adapter(tensors=tensors))
+
+
+@pytest.mark.parametrize("tensors", [{}, {f"{Q}.lora_A.weight": ("F32", (0,)), f"{Q}.lora_B.weight": ("F32", (0,))}])
+def test_ungathered_shards_are_explained(tensors, run_maker):
+    with pytest.raises(BadFile) as caught:
+        read_run(run_maker.adapter(tensors=tensors))
+    assert "gather" in caught.value.hint
