@@ -167,8 +167,11 @@ def verdict(gates: Collection[Gate], timed: Collection[Gate], smoke: Collection[
 
 
 def number(value: float) -> str:
-    """A figure for people: whole numbers as they are, others with at most 4 digits behind the point."""
-    return str(int(value)) if value == int(value) else f"{value:.4f}".rstrip("0")
+    """A figure for people: whole numbers as they are, others with 4 digits behind the point at most, or more where they would look whole."""
+    if abs(value - round(value)) < _SLACK:
+        return str(round(value))
+    shown = f"{value:.4f}".rstrip("0")
+    return f"{value:.6g}" if shown.endswith(".") else shown
 
 
 def _ratio(left: float | None, right: float | None) -> float | None:

@@ -20,7 +20,7 @@ TEST_KEYS = ("id", "description", "prompt", "messages", "system", "vars", "asser
 ASSERT_KEYS = ("type", "value", "threshold", "weight", "metric", "unit")
 OPTION_KEYS = ("temperature", "seed", "num_predict", "num_ctx", "stop")
 ROLES = ("system", "user", "assistant")
-_VARIABLE = re.compile(r"(?<!\\)\{\{\s*([^{}]*?)\s*\}\}")
+_VARIABLE = re.compile(r"(\\\{\{)|\{\{\s*([^{}]*?)\s*\}\}")
 
 
 def load_suite(path: Path) -> Suite:
@@ -84,7 +84,7 @@ def _case(test: Place, number: int, defaults: Mapping[str, Place]) -> Case:
     if "weight" in fields and not checks and fields["weight"].number():
         raise test.error("a test that asserts nothing cannot have a weight", "add `assert:`, or take the weight away")
     return Case(
-        id=fields["id"].text() if "id" in fields else f"case-{number}",
+        id=_name(fields["id"]) if "id" in fields else f"case-{number}",
         messages=_messages(test, fields, defaults, variables),
         assertions=checks,
         tags=tuple(item.text() for item in fields["tags"].items_or_one()) if "tags" in fields else (),
@@ -166,6 +166,13 @@ def _value(
     return text
 
 
+def _name(place: Place) -> str:
+    name = place.text().strip()
+    if not name:
+        raise place.error("an id needs at least one letter")
+    return name
+
+
 def _nonempty(place: Place, variables: Mapping[str, str], type_: str) -> str:
     text = _text(place, variables)
     if not text.strip():
@@ -196,10 +203,12 @@ def _text(place: Place, variables: Mapping[str, str]) -> str:
     r"""The text with {{name}} filled in; \{{ stands for two braces. Nothing in it is ever run."""
 
     def fill(match: re.Match[str]) -> str:
-        name = match.group(1)
+        if match.group(1):
+            return "{{"
+        name = match.group(2)
         if name not in variables:
             near = did_you_mean(name, variables) if variables else "this test has no `vars`"
             raise place.error(f"unknown variable `{name}`", near + r"; for braces as they are write \{{")
         return variables[name]
 
-    return _VARIABLE.sub(fill, place.text()).replace(r"\{{", "{{")
+    return _VARIABLE.sub(fill, place.text())

@@ -1,0 +1,104 @@
+"""Text as it is shown to people: what cannot be seen made visible, and where two answers differ marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import LCSseq
+
+from ggship.evals.metrics import UNSPACED
+
+SHOWN_CHARACTERS = 20_000
+COMPARED_TOKENS = 4_000  # the table of the comparison grows with the square
+UNLIKE = 0.25  # below this share of common tokens marks would only be noise
+
+# Controls other than line feed and tab, marks that turn the direction of writing or are never seen, tag characters.
+# Joiners (U+200C, U+200D) stay: Persian and emoji need them.
+_ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_TOKENS = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|\s+|.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text. only: the other answer lacks it. odd: it stands for a character that cannot be seen."""
+
+    text: str
+    only: bool = False
+    odd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A text in pieces; left_out: how many characters at its end are not shown."""
+
+    pieces: tuple[Piece, ...]
+    left_out: int = 0
+
+
+def visible(character: str) -> str:
+    """What stands for a character that cannot be seen: ␛, or U+202E."""
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"U+{code:04X}"
+
+
+def escape_odd(text: str) -> str:
+    """The text with every such character replaced by what stands for it; safe for a terminal or a table."""
+    return _ODD.sub(lambda match: visible(match.group()), text)
+
+
+def show(text: str) -> Shown:
+    """The text in pieces, cut where it is too long to be read."""
+    return Shown(tuple(_pieces(text[:SHOWN_CHARACTERS])), max(0, len(text) - SHOWN_CHARACTERS))
+
+
+def side_by_side(left: str, right: str) -> tuple[Shown, Shown]:
+    """Both texts in pieces, with what the other lacks marked; unmarked where they have too little in common."""
+    pair = left[:SHOWN_CHARACTERS], right[:SHOWN_CHARACTERS]
+    first, second = (_TOKENS.findall(text) for text in pair)
+    if pair[0] == pair[1] or max(len(first), len(second)) > COMPARED_TOKENS:
+        return show(left), show(right)
+    kept_left, kept_right = [False] * len(first), [False] * len(second)
+    for block in LCSseq.opcodes(first, second):
+        if block.tag == "equal":
+            kept_left[block.src_start : block.src_end] = [True] * (block.src_end - block.src_start)
+            kept_right[block.dest_start : block.dest_end] = [True] * (block.dest_end - block.dest_start)
+    words = sum(not token.isspace() for token in (*first, *second))
+    common = 2 * sum(kept and not token.isspace() for kept, token in zip(kept_left, first, strict=True))
+    if not words or common / words < UNLIKE:
+        return show(left), show(right)
+    return (
+        Shown(tuple(_marked(first, kept_left)), max(0, len(left) - SHOWN_CHARACTERS)),
+        Shown(tuple(_marked(second, kept_right)), max(0, len(right) - SHOWN_CHARACTERS)),
+    )
+
+
+def _marked(tokens: Sequence[str], kept: Sequence[bool]) -> Iterator[Piece]:
+    run, only = "", False
+    last = len(tokens) - 1
+    for number, token in enumerate(tokens):
+        # A space between two marked words is marked with them: one mark reads better than two.
+        lone = token.isspace() and 0 < number < last and not kept[number - 1] and not kept[number + 1]
+        own = not kept[number] or lone
+        if own != only and run:
+            yield from _pieces(run, only)
+            run = ""
+        run, only = run + token, own
+    yield from _pieces(run, only)
+
+
+def _pieces(text: str, only: bool = False) -> Iterator[Piece]:
+    end = 0
+    for match in _ODD.finditer(text):
+        if match.start() > end:
+            yield Piece(text[end : match.start()], only)
+        yield Piece(visible(match.group()), only, odd=True)
+        end = match.end()
+    if end < len(text):
+        yield Piece(text[end:], only)

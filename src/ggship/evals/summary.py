@@ -1,0 +1,120 @@
+"""The report in a few lines: rows for a terminal, Markdown for a model card or a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ggship.evals.gates import number
+from ggship.evals.marks import escape_odd
+from ggship.evals.report import Report, Score
+
+SHOWN_CASES = 10
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+
+
+def percent(rate: float | None) -> str:
+    """A rate for people; a rate that is not quite 100 % never reads so."""
+    if rate is None:
+        return "–"
+    shown = f"{100 * rate:.1f}".removesuffix(".0")
+    return ("99.9" if shown == "100" and rate < 1 else shown) + " %"
+
+
+def summary_rows(report: Report) -> list[tuple[str, str]]:
+    """(name, value) lines: scores against the base, comparison, smoke checks, gates, verdict."""
+    rows = []
+    if report.tuned.pass_rate is not None:
+        rows.append(("score", _score_line(report)))
+    compared = report.comparison
+    if compared is not None and compared.pairs:
+        count = f"{len(compared.wins)} better, {len(compared.losses)} worse, {compared.ties} alike"
+        lost = _some(compared.regressions)
+        rows.append(("against base", count + (f"; regressions: {lost}" if lost else "; no regressions")))
+    if report.errors:
+        rows.append(("errors", f"{report.errors} without a judged answer: {_some(_erred(report))}"))
+    bad = [check for check in report.smoke if check.outcome in ("fail", "error")]
+    asked = sum(check.outcome != "skipped" for check in report.smoke)
+    rows.append(("smoke", "; ".join(f"{c.name}: {c.reason}" for c in bad) or f"all {asked} checks hold"))
+    for gate in report.all_gates:
+        seen = "nothing to observe" if gate.observed is None else number(gate.observed)
+        rows.append(("gate", f"{'✓' if gate.passed else '✗'} {gate.rule} (observed {seen})"))
+    rows += [("note", warning) for warning in report.warnings]
+    rows.append(("verdict", "passed" if report.passed else "failed"))
+    return [(name, escape_odd(value)) for name, value in rows]
+
+
+def report_markdown(report: Report) -> str:
+    """A table of scores against the base, the gates, and what stands against the model. Ends with a newline."""
+    lines = [f"**{'Passed' if report.passed else 'Failed'}** on the suite {_safe(report.suite)}.", ""]
+    if not report.passed:
+        lines += [*(f"* {_safe(reason)}" for reason in report.verdict.reasons), ""]
+    if report.tuned.pass_rate is not None:
+        lines += [*_scores(report), ""]
+    compared = report.comparison
+    if compared is not None and compared.pairs:
+        lines += [
+            f"Against the base: {len(compared.wins)} better, {len(compared.losses)} worse, {compared.ties} alike, "
+            f"{len(compared.regressions)} regressions (McNemar's exact p = {compared.mcnemar_p:.3g}).",
+            "",
+        ]
+    if report.all_gates:
+        lines += ["| gate | observed | holds |", "|---|---|---|"]
+        lines += [
+            f"| `{gate.rule}` | {'–' if gate.observed is None else number(gate.observed)} | {_tick(gate.passed)} |"
+            for gate in report.gates
+        ]
+        lines += [f"| `{gate.rule}` | see report.json | {_tick(gate.passed)} |" for gate in report.timing.gates]
+        lines.append("")
+    marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
+    lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
+    lines += [f"> {_safe(warning)}\n" for warning in report.warnings]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _scores(report: Report) -> list[str]:
+    sides = [report.tuned] + ([report.base] if report.base else [])
+    rows = [
+        ("pass rate", [_rate(side) for side in sides]),
+        ("mean score", [_figure(side.score) for side in sides]),
+        *((_safe(name), [_figure(side.metrics.get(name)) for side in sides]) for name in report.tuned.metrics),
+    ]
+    head = ["tuned"] + (["base"] if report.base else [])
+    lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
+    return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
+
+
+def _rate(side: Score) -> str:
+    if side.pass_rate is None or side.interval is None:
+        return "–"
+    low, high = side.interval
+    return f"{percent(side.pass_rate)} ({side.passes} of {side.passes + side.fails}; 95 %: {low:.0%} to {high:.0%})"
+
+
+def _score_line(report: Report) -> str:
+    tuned, base = report.tuned, report.base
+    line = f"{percent(tuned.pass_rate)} of {tuned.passes + tuned.fails} cases"
+    return line + (f", base {percent(base.pass_rate)}" if base is not None else "")
+
+
+def _erred(report: Report) -> list[str]:
+    return [c.id for c in report.cases if c.tuned.outcome == "error" or (c.base and c.base.outcome == "error")]
+
+
+def _some(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - SHOWN_CASES} more" if len(every) > SHOWN_CASES else ""
+    return ", ".join(every[:SHOWN_CASES]) + more
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _tick(passed: bool) -> str:
+    return "✓" if passed else "✗"
+
+
+def _safe(text: str) -> str:
+    """Text that Markdown takes as it is, on one line."""
+    return _MARKDOWN.sub(r"\\\1", escape_odd(" ".join(text.split())))
