@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -23,15 +24,15 @@ def stand_in_module() -> ModuleType:
 
 
 @pytest.fixture
-def gateway(stand_in_module: ModuleType) -> Iterator[tuple[object, str]]:
-    """(the stand-in, its address)."""
+def gateway(stand_in_module: ModuleType) -> Iterator[tuple[Any, str]]:
+    """(the stand-in, its address). At ollama.test:11434 every model answers whose name does not begin with gone."""
 
     def model(name: str) -> object:
-        if name == "gone":
+        if name.startswith("gone"):
             raise stand_in_module.UpstreamFailed("not found", 404)
         return stand_in_module.Said(f"I am {name}.", name)
 
-    running = stand_in_module.StandIn(canned={"http://OLLAMA": model, "http://10.0.0.5:11434": model})
+    running = stand_in_module.StandIn(canned={"http://ollama.test:11434": model})
     running.add_key("PROBEKEY")
     url = running.start()
     yield running, url

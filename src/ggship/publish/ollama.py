@@ -1,0 +1,205 @@
+"""Push a model from an Ollama server to a registry, and prove by digest that it arrived."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ggship.errors import Damaged, Refused, ServerError, UsageError
+from ggship.publish.registry import Connect, Layer, Manifest, Registry, find_scheme
+from ggship.publish.target import OLLAMA_REGISTRY, Target
+from ggship.runtimes.model import Progress
+from ggship.runtimes.shown import blob_digests
+from ggship.transport import Transport, is_loopback
+
+_PUSHED = re.compile(r"pushing ([0-9a-f]{12})\Z")
+_SHOWN = (("model", "FROM"), ("adapter", "ADAPTER"))
+CANNOT_PULL = (
+    "Ollama cannot pull from this registry as it is: it sends no Location header (ollama/ollama#7244). "
+    "The model is kept and served to other tools; for `ollama pull`, put a registry in front that sends one."
+)
+
+
+class Server(Protocol):
+    """What a push needs of an Ollama server (ggship.runtimes.ollama_api.OllamaClient has it)."""
+
+    url: str
+
+    def digest(self, name: str) -> str | None:
+        """The digest of the model's manifest; None where there is no such model."""
+        ...
+
+    def show(self, name: str) -> dict[str, Any]:
+        """/api/show as it is."""
+        ...
+
+    def copy(self, source: str, target: str) -> None:
+        """Give the model a second name."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Take a name away."""
+        ...
+
+    def push(self, name: str, *, insecure: bool = False, on_progress: Progress | None = None) -> None:
+        """Push the model to the registry that its name begins with."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A model in a registry, read back from there.
+
+    digest: of its manifest, as the registry knows it. layers: its blobs, config last. pushed: False where all of it was
+    there already. replaced: the digest that the tag had before, or "".
+    """
+
+    reference: str
+    digest: str
+    layers: tuple[Layer, ...]
+    bytes: int
+    pushed: bool
+    replaced: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def publish_to_registry(
+    client: Server,
+    name: str,
+    target: Target,
+    *,
+    insecure: bool = False,
+    force: bool = False,
+    connect: Connect = Transport,
+    on_progress: Progress | None = None,
+) -> Published:
+    """Push the model `name` of the server to the target, read the manifest back, and compare every digest.
+
+    Nothing is pushed where the target already has exactly this model. The server needs the target's full name for the
+    push; it is taken away afterwards unless it was there before. insecure: plain http to a registry that is neither on
+    this machine nor in a private network. force: use that name though another model has it on the server.
+
+    Raises Damaged naming the layer where the registry does not hold what was pushed; Refused, UsageError or ServerError
+    before anything was changed.
+    """
+    held = client.digest(name)
+    if held is None:
+        raise ServerError(
+            f"the server holds no model {name}", where=client.url, hint=f"ggship package RUN --name {name}", status=404
+        )
+    scheme = _scheme(target, insecure, connect)
+    transport = connect(f"{scheme}://{target.host}")
+    try:
+        registry = Registry(transport, target)
+        before = _before(registry, client, target)
+        seen: dict[str, int] = {}
+        if before is None or not before.is_model(held):
+            with _second_name(client, name, held, target.reference, force):
+                client.push(target.reference, insecure=scheme == "http", on_progress=_noting(seen, on_progress))
+        after = registry.manifest()
+        if after is None:
+            raise Damaged(
+                "the server reported a push, and the registry has no such model",
+                where=f"{target.reference}: no manifest at {registry.url}",
+                hint=_elsewhere(client, target),
+            )
+        if not after.is_model(held):
+            _compare(after, seen, client.show(name), target)
+        pullable = registry.check_blobs(after)
+    finally:
+        transport.close()
+    replaced = before.digest if before and before.digest != after.digest else ""
+    warnings = () if pullable or target.host == OLLAMA_REGISTRY else (CANNOT_PULL,)
+    return Published(target.reference, after.digest, after.layers, after.bytes, bool(seen), replaced, warnings)
+
+
+def _scheme(target: Target, insecure: bool, connect: Connect) -> str:
+    scheme = find_scheme(target, insecure=insecure, connect=connect)
+    if scheme == "http" and not target.near and not insecure:
+        raise UsageError(
+            "plain http would send the model through a public network, for anyone to change",
+            where=f"http://{target.host}",
+            hint="use https, or --insecure if you know the way there",
+        )
+    return scheme
+
+
+def _before(registry: Registry, client: Server, target: Target) -> Manifest | None:
+    """What the tag holds now. One that cannot be read, or is no model's, is replaced like any other."""
+    try:
+        return registry.manifest()
+    except Damaged:
+        return None
+    except ServerError as error:
+        if error.status in (401, 403):
+            return None
+        error.hint = error.hint or _elsewhere(client, target)
+        raise
+
+
+def _elsewhere(client: Server, target: Target) -> str:
+    if is_loopback(f"http://{target.host}") and not is_loopback(client.url):
+        return f"{target.host} means this machine here, and {client.url} to itself: name the registry by its address"
+    return "is the registry running?"
+
+
+@contextmanager
+def _second_name(client: Server, name: str, held: str, reference: str, force: bool) -> Iterator[None]:
+    there = client.digest(reference)
+    if there is not None and there != held and not force:
+        raise Refused(
+            "the server has another model under the name that the push needs",
+            where=f"{reference} at {client.url}",
+            hint=f"ollama rm {reference}   (or --force, to replace it there)",
+        )
+    if there != held:
+        client.copy(name, reference)
+    try:
+        yield
+    finally:
+        if there is None:
+            client.delete(reference)
+
+
+def _noting(seen: dict[str, int], on_progress: Progress | None) -> Progress:
+    """Notes the beginning of each digest that the server reports as pushed, with its size in bytes."""
+
+    def note(status: str, completed: int, total: int) -> None:
+        match = _PUSHED.match(status)
+        if match:
+            seen[match[1]] = total or seen.get(match[1], 0)
+        if on_progress:
+            on_progress(status, completed, total)
+
+    return note
+
+
+def _compare(manifest: Manifest, seen: dict[str, int], shown: dict[str, Any], target: Target) -> None:
+    """Name the layer that is not the server's. Passes only where all are, and the manifest is merely worded anew."""
+    for kind, command in _SHOWN:
+        ours = {f"sha256:{digest}" for digest in blob_digests(shown, command)}
+        theirs = {layer.digest for layer in manifest.layers if layer.kind == kind}
+        if ours and (theirs - ours or (kind == "adapter" and ours - theirs)):
+            raise _another(kind, theirs, ours, target)
+    for layer in manifest.layers:
+        if seen.get(layer.digest.removeprefix("sha256:")[:12]) != layer.size:
+            raise _another(layer.kind, {layer.digest}, set(), target)
+    missing = set(seen) - {layer.digest.removeprefix("sha256:")[:12] for layer in manifest.layers}
+    if missing or not seen:
+        raise Damaged(
+            "the registry's manifest leaves out a layer that was pushed",
+            where=f"{target.reference}: {', '.join(sorted(missing)) or manifest.digest}",
+            hint="publish again; if it stays so, do not use this copy",
+        )
+
+
+def _another(kind: str, theirs: set[str], ours: set[str], target: Target) -> Damaged:
+    held = f", the server holds {', '.join(sorted(ours))}" if ours else ", which the server never pushed"
+    return Damaged(
+        f"the registry holds another {kind} layer than the server",
+        where=f"{target.reference}: {', '.join(sorted(theirs)) or 'none'}{held}",
+        hint="someone else may have pushed at the same moment: publish again; if it stays so, do not use this copy",
+    )
