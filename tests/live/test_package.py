@@ -64,7 +64,7 @@ def test_the_trained_answers_come_back_on_both_eras(law: Any, tmp_path: Path) ->
     new = client.version() == "0.34.4"
     assert document["strategy"] == ("merge" if new else "adapter")
     assert document["eval"]["passed"] is True
-    assert document["prompt"]["proof"]["equal"] == document["prompt"]["proof"]["compared"] > 5
+    assert document["prompt"]["proof"]["equal"] == document["prompt"]["proof"]["probes"] > 5
     assert names(client, name) == {f"{name}:latest"}, "staging models were left behind"
     report = json.loads((tmp_path / "dist" / name / "eval" / "report.json").read_text())
     assert report["tuned"]["pass_rate"] > report["base"]["pass_rate"] + 0.3
@@ -244,7 +244,7 @@ def test_without_any_ollama_the_embedded_runtime_does_it_all(base_gguf: Path, tm
         ggship("package", RUN, "--name", name, *arguments, cwd=tmp_path)
         document = json.loads((tmp_path / "dist" / name / "ggship.json").read_text())
         assert document["eval"]["passed"] is True
-        assert document["prompt"]["proof"]["compared"] > 5
+        assert document["prompt"]["proof"]["probes"] > 5
         assert "passed" in ggship("eval", name, cwd=tmp_path).stdout
         ggship("verify", name, cwd=tmp_path)
 

@@ -28,8 +28,8 @@ def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
     if adapter["folded"]:
         rows.append(("folded", "; ".join(adapter["folded"])))
     proof = prompt["proof"]
-    if proof and proof["compared"]:
-        rows.append(("prompt", f"{proof['equal']} of {proof['compared']} conversations rendered as in training"))
+    if proof and proof["probes"]:
+        rows.append(("prompt", f"{proof['equal']} of {proof['probes']} conversations rendered as in training"))
     if model["server"]:
         rows.append(("runs on", model["server"]))
     rows += [(name, text) for name, text in document["eval"].get("rows", [])]

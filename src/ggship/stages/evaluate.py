@@ -70,6 +70,7 @@ class EvaluateStage:
             suite=self._suite,
             suite_path=job.options.suite if job.suite else None,
             curve=training_curve(job.run),
+            provenance=_provenance(job, facts),
         )
         rows = summary_rows(report)
         progress.done(rows[0][1] if rows else "")
@@ -85,3 +86,17 @@ class EvaluateStage:
     def check(self, done: Facts) -> bool:
         """A model that failed is asked again: a server can have a bad moment."""
         return done["passed"] is True
+
+
+def _provenance(job: Job, facts: Mapping[str, Facts]) -> list[tuple[str, str]]:
+    """What the report's reader wants to know of where the model came from."""
+    rows = [
+        ("run", f"{job.run.root.resolve().name} ({job.run.chosen})"),
+        ("base", f"{job.run.base_named or job.base.ref}, {job.base.file_type}"),
+        ("adapter", f"sha256 {facts['convert']['sha256']}"),
+    ]
+    if "merge" in facts:
+        rows.append(("merged model", f"sha256 {facts['merge']['sha256']}"))
+        rows.append(("update survival", f"{facts['merge']['survival']:.3f}"))
+    rows.append(("runs on", str(facts["create"]["runtime"])))
+    return [*rows, *job.plan.reasons, *job.prompt.reasons()]

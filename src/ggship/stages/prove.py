@@ -8,7 +8,7 @@ from pathlib import Path
 from ggship.digests import digest_of
 from ggship.errors import PromptMismatch
 from ggship.pipeline import Facts, Progress
-from ggship.prompts import compare_prompts
+from ggship.prompts.parity import prove_prompts
 from ggship.runtimes.model import Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
@@ -41,19 +41,19 @@ class ProveStage:
         """Render a few conversations on the server and compare. Raises PromptMismatch with the first difference."""
         chat = self._job.prompt.chat
         if chat is None:
-            return {"compared": 0, "equal": 0, "skipped": 0}
+            return {"probes": 0, "equal": 0, "skipped": [], "differences": []}
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         progress.start(self.title)
         endpoint = self._runtime.endpoint(subject)
-        proof = compare_prompts(chat, endpoint.render, system=self._job.options.system)
-        if proof.differences and not self._job.options.force:
+        proof = prove_prompts(chat, endpoint.render, system=self._job.options.system)
+        if not proof.holds and not self._job.options.force:
             raise PromptMismatch(
                 f"{self._runtime.describe()} renders another prompt than training did "
-                f"({len(proof.differences)} of {proof.compared} conversations)",
-                where=str(proof.differences[0]),
+                f"({len(proof.differences)} of {proof.probes} conversations)",
+                where=str(proof.differences[0]) if proof.differences else "the template refuses every conversation",
                 hint="nothing was promoted; --template names the prompt of training where this is not it",
             )
-        progress.done(f"{proof.equal} of {proof.compared} conversations as in training")
+        progress.done(f"{proof.equal} of {proof.probes} conversations as in training")
         return proof.document()
 
     def check(self, done: Facts) -> bool:
