@@ -1,0 +1,179 @@
+"""The pieces of work of a merge: so many rows read, changed, written and measured."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ggship.errors import BadFile, NotExpressible
+from ggship.gguf.quantize import Kernels
+from ggship.gguf.reader import TensorInfo
+from ggship.gguf.scratch import Scratch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ggship.gguf.lowrank import LowRank
+    from ggship.gguf.writer import GgufWriter
+
+CHUNK_WEIGHTS = 1 << 17  # the arrays of one chunk stay in a core's second-level cache
+COPY_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of one matrix of a tensor. first: its first row, counted over all matrices of the tensor."""
+
+    source: TensorInfo
+    target: TensorInfo
+    first: int
+    rows: int
+    matrix: int
+    first_in_matrix: int
+
+    @property
+    def source_offset(self) -> int:
+        """Where its bytes begin in the base."""
+        return self.source.offset + self.first * self.source.type.row_bytes(self.source.columns)
+
+    @property
+    def target_offset(self) -> int:
+        """Where its bytes begin in the merged file."""
+        return self.target.offset + self.first * self.target.type.row_bytes(self.target.columns)
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes in the merged file."""
+        return self.rows * self.target.type.row_bytes(self.target.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a chunk has seen. kept: <Q(W + D) - W, D>. base: <W, W>. checksum: of the bytes written."""
+
+    kept: float = 0.0
+    base: float = 0.0
+    checksum: int = 0
+
+
+def chunks_of(source: TensorInfo, target: TensorInfo) -> Iterator[Chunk]:
+    """Cut a tensor into chunks; where they lie depends on its shape alone."""
+    matrix_rows = source.shape[-2] if len(source.shape) > 1 else 1
+    step = max(1, CHUNK_WEIGHTS // max(1, source.columns))
+    for matrix in range(source.rows // matrix_rows if matrix_rows else 0):
+        for start in range(0, matrix_rows, step):
+            rows = min(step, matrix_rows - start)
+            yield Chunk(source, target, matrix * matrix_rows + start, rows, matrix, start)
+
+
+class ChunkWorker:
+    """Does chunks; `source` is the open base. Its methods may run in several threads at once."""
+
+    def __init__(self, source: int, writer: GgufWriter, kernels: Kernels) -> None:
+        self._source = source
+        self._writer = writer
+        self._kernels = kernels
+        self._local = threading.local()
+
+    def change(self, chunk: Chunk, update: LowRank | None) -> Measured:
+        """Merge the update into the rows, or none; store them as the target type; measure what is left of it."""
+        scratch = self._scratch
+        weights = self._read(chunk, scratch)
+        if update is None:
+            _require_finite(weights, chunk.source.name)
+            return Measured(checksum=self._store(chunk, weights, scratch))
+        delta, merged = update.merge(chunk.first_in_matrix, weights, scratch)
+        checksum = self._store(chunk, merged, scratch)
+        stored = scratch.array("merged", merged.shape, np.float32)
+        self._kernels.dequantize(chunk.target.type, self._encoded(chunk, scratch), stored)
+        base = float(np.einsum("ij,ij->", weights, weights))
+        np.subtract(stored, weights, out=stored)
+        kept = float(np.einsum("ij,ij->", stored, delta))
+        if not np.isfinite(base):
+            raise _not_finite(chunk.source.name)
+        if not np.isfinite(kept):
+            raise NotExpressible(
+                f"a merged weight is too large for {chunk.target.type_name}",
+                where=chunk.source.name,
+                hint="use --quant BF16 or F32",
+            )
+        return Measured(kept, base, checksum)
+
+    def copy(self, source: int, target: int, count: int) -> Measured:
+        """Copy bytes as they are."""
+        self._writer.copy_from(self._source, source, target, count)
+        return Measured()
+
+    def check(self, offset: int, count: int, checksum: int) -> None:
+        """Read written bytes back; BadFile where they are others."""
+        data = self._scratch.array("back", (count,), np.uint8)
+        _read_into(self._writer.fd, data, offset)
+        if _checksum(data) != checksum:
+            raise _differs(offset)
+
+    def check_copy(self, source: int, target: int, count: int) -> None:
+        """Compare copied bytes with the base's; BadFile where they are others."""
+        back = self._scratch.array("back", (count,), np.uint8)
+        wanted = self._scratch.array("wanted", (count,), np.uint8)
+        _read_into(self._writer.fd, back, target)
+        _read_into(self._source, wanted, source)
+        if not np.array_equal(back, wanted):
+            raise _differs(target)
+
+    @property
+    def _scratch(self) -> Scratch:
+        found: Scratch | None = getattr(self._local, "scratch", None)
+        if found is None:
+            found = self._local.scratch = Scratch()
+        return found
+
+    def _read(self, chunk: Chunk, scratch: Scratch) -> NDArray[np.float32]:
+        kind = chunk.source.type
+        data = scratch.array("read", (chunk.rows, kind.row_bytes(chunk.source.columns)), np.uint8)
+        _read_into(self._source, data, chunk.source_offset)
+        weights: NDArray[np.float32] = scratch.array("weights", (chunk.rows, chunk.source.columns), np.float32)
+        self._kernels.dequantize(kind, data, weights)
+        return weights
+
+    def _encoded(self, chunk: Chunk, scratch: Scratch) -> NDArray[np.uint8]:
+        return scratch.array("encoded", (chunk.rows, chunk.nbytes // chunk.rows), np.uint8)
+
+    def _store(self, chunk: Chunk, weights: NDArray[np.float32], scratch: Scratch) -> int:
+        encoded = self._encoded(chunk, scratch)
+        self._kernels.quantize(chunk.target.type, weights, encoded)
+        self._writer.write_at(chunk.target_offset, encoded.data)
+        return _checksum(encoded)
+
+
+def _read_into(source: int, array: NDArray[Any], offset: int) -> None:
+    view = array.data.cast("B")
+    while view.nbytes:
+        count = os.preadv(source, [view], offset)
+        if count == 0:
+            raise BadFile("a GGUF file became shorter while it was read", where=f"at byte {offset}")
+        view, offset = view[count:], offset + count
+
+
+def _checksum(data: NDArray[np.uint8]) -> int:
+    """The sum of the 64-bit words: as fast as memory, and another for bytes at the wrong place or never written."""
+    flat = data.reshape(-1)
+    whole = flat.size // 8 * 8
+    return (int(flat[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(flat[whole:].sum())) & 0xFFFFFFFFFFFFFFFF
+
+
+def _require_finite(weights: NDArray[np.float32], name: str) -> None:
+    if weights.size and not (np.isfinite(weights.max()) and np.isfinite(weights.min())):
+        raise _not_finite(name)
+
+
+def _not_finite(name: str) -> BadFile:
+    return BadFile("the base holds NaN or Inf", where=name, hint="download or convert the base again")
+
+
+def _differs(offset: int) -> BadFile:
+    return BadFile("the file read back is not what was written", where=f"at byte {offset}", hint="check the disk")

@@ -1,0 +1,125 @@
+"""W + B @ A, correctly rounded: the same bytes on every machine.
+
+A matrix product in floating point depends on the order of its sums, and every BLAS, CPU and thread count has its own.
+The float32 nearest to the exact value has no order. So the product is computed in float64, and where its error could
+reach across the middle between two float32 (some 1 in 10,000 weights) the sum is done again without any error.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ggship.gguf.scratch import Scratch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Doubles = NDArray[np.float64]
+    Floats = NDArray[np.float32]
+
+# OpenBLAS starts no threads of its own for a product of at most this many multiplications (interface/gemm.c); we
+# already keep every core busy, and its threads would spin beside ours.
+_SINGLE_THREADED = 262_144
+_TILE_ROWS = 64
+
+# A float64 has 29 bits more than a float32: these say where between two float32 it lies, and 2**28 is the middle.
+_BELOW = 1 << 29
+_MIDDLE = 1 << 28
+_NEAR = 1 << 16  # nearer to the middle than this, in units of the last place of a float64, is done again
+_SMALLEST_NORMAL = 2.0**-126
+_SPLITTER = 134_217_729.0  # 2**27 + 1: Veltkamp's, cuts 53 bits into two halves of 26
+
+
+class LowRank:
+    """The update B @ A of one matrix. b: float64 [rows, r]; a: float64 [r, columns], every value a float32.
+
+    Law: merge() gives the float32 nearest to the exact W + B @ A, ties to even, whatever the BLAS and the blocks.
+    """
+
+    def __init__(self, b: Doubles, a: Doubles) -> None:
+        self.b = b
+        self.a = a
+        self.shape = (b.shape[0], a.shape[1])
+        rank = a.shape[0]
+        # |computed - exact| <= (r + 1) u |b| |a|, with Cauchy-Schwarz for the sum of absolute products.
+        longest = math.sqrt(float(np.einsum("ij,ij->j", a, a).max(initial=0.0)))
+        lengths = np.sqrt(np.einsum("ij,ij->i", b, b))
+        self._unsafe_below = np.maximum((rank + 2) * 1.01 * longest * lengths / (_NEAR - 1), _SMALLEST_NORMAL)
+        self._unsafe_below[lengths * longest == 0.0] = 0.0
+        self._unsafe_below = self._unsafe_below.astype(np.float32) * np.float32(1.001)
+
+    def squared_norm(self) -> float:
+        """The sum of squares of B @ A, from two r x r matrices: nothing of the size of the weights is made."""
+        return max(0.0, float(np.einsum("ij,ij->", self.b.T @ self.b, self.a @ self.a.T)))
+
+    def merge(self, start: int, weights: Floats, scratch: Scratch) -> tuple[Doubles, Floats]:
+        """Merge the rows from `start` on, as many as `weights` has: (B @ A, merged), both in `scratch`.
+
+        weights: float32 [n, columns], left as it is. Merged weights overflow to Inf where W + B @ A does.
+        """
+        delta = scratch.array("delta", weights.shape, np.float64)
+        total = scratch.array("total", weights.shape, np.float64)
+        merged = scratch.array("merged", weights.shape, np.float32)
+        multiply(self.b[start : start + len(weights)], self.a, delta)
+        np.add(weights, delta, out=total)
+        with np.errstate(over="ignore"):
+            np.copyto(merged, total, casting="same_kind")
+        unsafe = self._unsafe(start, total, merged, scratch)
+        if unsafe.size:
+            rows, columns = np.divmod(unsafe, weights.shape[1])
+            merged[rows, columns] = self._exact(start + rows, columns, weights[rows, columns])
+        return delta, merged
+
+    def _unsafe(self, start: int, total: Doubles, merged: Floats, scratch: Scratch) -> NDArray[np.intp]:
+        """Flat indices of the weights that the error of `total` may have rounded wrongly; overwrites `total`."""
+        limits = self._unsafe_below[start : start + len(merged), None]
+        sizes = np.abs(merged, out=scratch.array("sizes", merged.shape, np.float32))
+        small = np.less(sizes, limits, out=scratch.array("small", merged.shape, np.bool_))
+        bits = total.view(np.int64)
+        np.subtract(bits, _MIDDLE - _NEAR, out=bits)
+        np.bitwise_and(bits, _BELOW - 1, out=bits)
+        near = np.less_equal(bits, 2 * _NEAR, out=scratch.array("near", merged.shape, np.bool_))
+        return np.flatnonzero(np.logical_or(small, near, out=near))
+
+    def _exact(self, rows: NDArray[np.intp], columns: NDArray[np.intp], weights: Floats) -> list[float]:
+        """These merged weights, without any rounding before the last."""
+        b, a = self.b[rows], self.a[:, columns].T
+        big = b * _SPLITTER
+        high = big - (big - b)
+        terms = np.hstack([weights[:, None].astype(np.float64), high * a, (b - high) * a])  # exact products, all
+        return [_rounded_once(row) for row in terms.tolist()]
+
+
+def _rounded_once(terms: list[float]) -> float:
+    """A float64 that rounds to the same float32 as the exact sum of the terms."""
+    if not math.isfinite(sum(terms)):
+        return sum(terms)
+    total = math.fsum(terms)
+    if struct.unpack("<q", struct.pack("<d", total))[0] & (_BELOW - 1) == _MIDDLE:  # seems to be a tie: is it one?
+        rest = math.fsum([*terms, -total])
+        if rest:
+            return float(np.nextafter(total, math.copysign(math.inf, rest)))
+    return total
+
+
+def multiply(b: Doubles, a: Doubles, out: Doubles) -> None:
+    """Compute b @ a into `out`, in tiles that BLAS computes in the calling thread."""
+    rows, columns = out.shape
+    rank = a.shape[0]
+    high = min(rows, _TILE_ROWS)
+    wide = max(8, _SINGLE_THREADED // (high * max(1, rank)) // 8 * 8)
+    whole_rows, whole_columns = rows - rows % high, columns - columns % wide
+    if whole_columns:
+        left = a[:, :whole_columns].reshape(rank, -1, wide).swapaxes(0, 1)
+        for start in range(0, whole_rows, high):
+            target = out[start : start + high, :whole_columns].reshape(high, -1, wide).swapaxes(0, 1)
+            np.matmul(b[start : start + high], left, out=target)
+    if whole_columns < columns:
+        for start in range(0, whole_rows, high):
+            np.matmul(b[start : start + high], a[:, whole_columns:], out=out[start : start + high, whole_columns:])
+    if whole_rows < rows:
+        np.matmul(b[whole_rows:], a, out=out[whole_rows:])
