@@ -42,3 +42,9 @@ def templates_dir() -> Path:
 def vendor_dir() -> Path:
     """The folder of the vendored llama.cpp converter and its lock."""
     return _data("vendor")
+
+
+def example_dir() -> Path:
+    """The run of the example law-helper; its suite lies beside it."""
+    packed = _HERE / "_data" / "example" / "lora-out"
+    return packed if packed.is_dir() else _HERE.parent.parent / "examples" / "law-helper" / "lora-out"
