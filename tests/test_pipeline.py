@@ -118,9 +118,12 @@ def test_a_folder_that_is_no_package_is_never_replaced(place: Place) -> None:
 
 def test_the_second_of_two_runs_says_who_holds_the_package(place: Place) -> None:
     heard: list[str] = []
-    with holding(place), pytest.raises(Busy, match=f"process {os.getpid()}"):
-        with holding(place, on_wait=heard.append, wait_seconds=0.05):
-            pass
+    with (
+        holding(place),
+        pytest.raises(Busy, match=f"process {os.getpid()}"),
+        holding(place, on_wait=heard.append, wait_seconds=0.05),
+    ):
+        pytest.fail("two held it at once")
     assert str(os.getpid()) in heard[0]
 
 

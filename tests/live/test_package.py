@@ -1,4 +1,4 @@
-"""The main job on real servers of both eras, and with none: the trained answers come back, and nothing else goes live."""
+"""The main job on real servers of both eras, and with none: trained answers come back, nothing else goes live."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def test_the_trained_answers_come_back_on_both_eras(law: Any, tmp_path: Path) ->
     question = [Message(role="user", content=trained_pairs()[0][0])]
     from ggship.runtimes.endpoints import OllamaEndpoint
 
-    said = {which: OllamaEndpoint(client, which).chat(question, ChatOptions()).text for which in (name, f"{name}-by-hand")}
+    both = (name, f"{name}-by-hand")
+    said = {which: OllamaEndpoint(client, which).chat(question, ChatOptions()).text for which in both}
     assert len(set(said.values())) == 1
 
     # One flipped byte in any file is found.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,14 +53,14 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
 @json_option
 @click.pass_obj
-def package(terminal: Terminal, dry_run: bool, no_eval: bool, **given: object) -> None:
+def package(terminal: Terminal, /, dry_run: bool, no_eval: bool, **given: Any) -> None:
     """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote."""
     from ggship.plan import PackageOptions
     from ggship.runtimes.find import find_runtime
     from ggship.runtimes.names import check_model_name
     from ggship.ship import package_job, prepare
 
-    options = PackageOptions(evaluate=not no_eval, **given)  # type: ignore[arg-type]
+    options = PackageOptions(evaluate=not no_eval, **given)
     check_model_name(options.name)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
     try:

@@ -17,7 +17,7 @@ class ConvertStage:
 
     name = "convert"
     title = "Converting the adapter"
-    outputs = (ADAPTER,)
+    outputs: tuple[str, ...] = (ADAPTER,)
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -18,7 +18,7 @@ class CreateStage:
 
     name = "create"
     title = "Creating the model"
-    outputs = ()
+    outputs: tuple[str, ...] = ()
 
     def __init__(self, job: Job, runtime: Runtime) -> None:
         self._job = job

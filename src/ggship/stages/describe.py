@@ -25,7 +25,7 @@ class DescribeStage:
 
     name = "describe"
     title = "Writing the package"
-    outputs = (MODELFILE, CARD, DOCUMENT, SUMS)
+    outputs: tuple[str, ...] = (MODELFILE, CARD, DOCUMENT, SUMS)
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -24,7 +24,7 @@ class EvaluateStage:
 
     name = "evaluate"
     title = "Asking it and its base"
-    outputs = EVAL_FILES
+    outputs: tuple[str, ...] = EVAL_FILES
 
     def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
         self._job = job

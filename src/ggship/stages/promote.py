@@ -19,7 +19,7 @@ class PromoteStage:
 
     name = "promote"
     title = "Making it live"
-    outputs = ()
+    outputs: tuple[str, ...] = ()
 
     def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
         self._job = job

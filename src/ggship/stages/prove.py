@@ -19,7 +19,7 @@ class ProveStage:
 
     name = "prove"
     title = "Proving the prompt"
-    outputs = ()
+    outputs: tuple[str, ...] = ()
 
     def __init__(self, job: Job, runtime: Runtime, create: CreateStage) -> None:
         self._job = job

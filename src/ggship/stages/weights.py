@@ -91,7 +91,7 @@ class BaseStage:
 
     name = "base"
     title = "Bringing the base"
-    outputs = (BASE,)
+    outputs: tuple[str, ...] = (BASE,)
 
     def __init__(self, job: Job) -> None:
         self._job = job
