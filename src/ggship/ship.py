@@ -41,7 +41,7 @@ def prepare(
     clock: Clock | None = None,
 ) -> Job:
     """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
-    from ggship.convert import refuse_inexpressible
+    from ggship.convert.refusals import refuse_inexpressible
 
     run = read_run(options.run, checkpoint=options.checkpoint)
     refuse_inexpressible(run)

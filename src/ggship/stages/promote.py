@@ -57,4 +57,4 @@ class PromoteStage:
         """The public name still answers with the proven model."""
         if self._runtime.kind == "embedded":
             return True
-        return self._runtime.digest(str(done["name"])) == done["digest"]
+        return bool(self._runtime.digest(str(done["name"])) == done["digest"])
