@@ -12,6 +12,7 @@ from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
 from ggship.prompts.stops import stop_strings
+from ggship.prompts.tokens import server_adds_bos
 from ggship.prompts.training import training_prompt
 
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> Pr
         )
     stops = stop_strings(run, base, chat)
     special = tuple(dict.fromkeys((*stops, *(token for token in (chat.bos_token, chat.eos_token) if token))))
-    adds_bos = base.metadata.get("tokenizer.ggml.add_bos_token")
-    # llama.cpp adds a BOS for SPM vocabularies unless told otherwise, and for BPE ones only when told to (llama-vocab.cpp).
-    default = base.metadata.get("tokenizer.ggml.model") == "llama"
-    written = go_template(chat, server_adds_bos=default if adds_bos is None else bool(adds_bos))
+    written = go_template(chat, server_adds_bos=server_adds_bos(base.metadata))
     notes = [("prompt", chat.source)]
     if isinstance(written, NotInGo):
         if plan.strategy == "adapter" and chat.text != base.chat_template:

@@ -1,0 +1,177 @@
+"""Ollama's grammar for Modelfiles: text in, commands out, character by character as its own parser does.
+
+Source: Ollama 0.32.14 and 0.34.4, parser/parser.go (ParseFile, parseRuneForState, unquote), which are alike here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ggship.errors import UsageError
+from ggship.modelfile.model import ROLES
+from ggship.modelfile.parameters import suggest
+
+COMMANDS = (
+    "from",
+    "license",
+    "template",
+    "system",
+    "adapter",
+    "draft",
+    "renderer",
+    "parser",
+    "parameter",
+    "message",
+    "requires",
+)
+QUOTES = '"""'
+
+_Test = Callable[[str], bool]
+_SPACES = " \t"
+_NEWLINES = "\r\n"
+# Go 1.26, with which these Ollamas are built, knows Unicode 15.0; a later Python knows these of 15.1 too.
+_LATER = ((0x2FFC, 0x2FFF), (0x31EF, 0x31EF), (0x2EBF0, 0x2EE5D))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. name: lower case; key: a parameter's name or a message's role, else "". line counts from 1."""
+
+    name: str
+    key: str
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """One comment line, without "#"."""
+
+    text: str
+    line: int
+
+
+def is_print(char: str) -> bool:
+    """Go's strconv.IsPrint: letters, marks, numbers, punctuation, symbols, and of all spaces only U+0020."""
+    if char == " ":
+        return True
+    code = ord(char)
+    return unicodedata.category(char)[0] in "LMNPS" and not any(low <= code <= high for low, high in _LATER)
+
+
+def unquote(text: str) -> str | None:
+    """What is between the quotes; the text itself where there are none; None where they are not closed yet."""
+    for quote in (QUOTES, '"'):
+        if text.startswith(quote):
+            closed = len(text) >= 2 * len(quote) and text.endswith(quote)
+            return text[len(quote) : -len(quote)] if closed else None
+    return text
+
+
+def read(text: str) -> tuple[Command | Comment, ...]:
+    """All commands and comments, in order. Raises UsageError with `line N` in `where`."""
+    reader = _Reader(text.removeprefix("\ufeff"))
+    found: list[Command | Comment] = []
+    while (item := reader.next()) is not None:
+        found.append(item)
+    return tuple(found)
+
+
+class _Reader:
+    """Walks over the text once. `line` is the line of the character at `at`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.line = 1
+
+    def _take(self) -> str:
+        char = self.text[self.at]
+        self.at += 1
+        if char == "\n" or (char == "\r" and self.text[self.at : self.at + 1] != "\n"):
+            self.line += 1
+        return char
+
+    def next(self) -> Command | Comment | None:
+        while self.at < len(self.text):
+            if self.text[self.at] == "#":
+                return self._comment()
+            if self.text[self.at] not in _SPACES + _NEWLINES:
+                return self._command()
+            self._take()
+        return None
+
+    def _comment(self) -> Comment:
+        line = self.line
+        start = self.at + 1
+        while self.at < len(self.text) and self.text[self.at] not in _NEWLINES:
+            self._take()
+        return Comment(self.text[start : self.at], line)
+
+    def _command(self) -> Command:
+        line = self.line
+        word = self._word(lambda char: char.isascii() and char.isalpha())
+        name = word.lower()
+        if name not in COMMANDS:
+            raise UsageError(
+                f"a Modelfile has no command {self._shown(word)}",
+                where=f"line {line}",
+                hint=suggest(word, COMMANDS, "commands"),
+            )
+        if not self._separator():
+            raise UsageError(f"{name.upper()} needs a value on the same line", where=f"line {line}")
+        key = ""
+        if name == "parameter":
+            key = self._word(lambda char: char.isascii() and (char.isalnum() or char == "_"))
+        elif name == "message":
+            key = self._word(lambda char: char.isascii() and char.isalpha())
+            if key not in ROLES:
+                raise UsageError(
+                    f"a MESSAGE is of {', '.join(ROLES[:-1])} or {ROLES[-1]}, not of {self._shown(key)}",
+                    where=f"line {line}",
+                )
+        if name in ("parameter", "message") and not self._separator():
+            raise UsageError(
+                f"{name.upper()} {key} needs a value on the same line".replace("  ", " "), where=f"line {line}"
+            )
+        return Command(name, key, self._value(name, line), line)
+
+    def _shown(self, word: str) -> str:
+        rest = self.text[self.at - len(word) : self.at + 1].split()
+        return repr(rest[0]) if rest else repr(word)
+
+    def _word(self, allowed: _Test) -> str:
+        start = self.at
+        while self.at < len(self.text) and allowed(self.text[self.at]):
+            self._take()
+        return self.text[start : self.at]
+
+    def _separator(self) -> bool:
+        """Take one space or tab; False where something else stands there."""
+        if self.at < len(self.text) and self.text[self.at] in _SPACES:
+            self._take()
+            return True
+        return False
+
+    def _value(self, name: str, line: int) -> str:
+        """Read up to the newline at which the quotes are closed, without the characters that Ollama drops."""
+        kept: list[str] = []
+        while self.at < len(self.text):
+            char = self._take()
+            if char in _NEWLINES:
+                value = unquote("".join(kept).strip(_SPACES + _NEWLINES))
+                if value is not None:
+                    return value
+                kept.append(char)
+            elif char in _SPACES or is_print(char):
+                kept.append(char)
+        value = unquote("".join(kept).strip(_SPACES + _NEWLINES))
+        if value is None:
+            raise UsageError(
+                f"the quotes of {name.upper()} are never closed",
+                where=f"line {line}",
+                hint='close them with """ at the end of a line',
+            )
+        return value

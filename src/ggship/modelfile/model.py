@@ -1,0 +1,42 @@
+"""What a Modelfile says, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Modelfile:
+    """All that a Modelfile can say. Law: parse(render(m)) == m wherever not_carried(m) is empty.
+
+    from_: a model's name, or a path (relative to the Modelfile) of a GGUF file; more_from: further FROM lines, in
+    order (a projector, the rest of a split GGUF). adapter, draft: paths of GGUF files.
+    template is Go template text. None means that the file does not say; "" that it says nothing in so many words.
+    parameters: name and value, in order; `stop` may come several times, of any other the last counts.
+    messages: role and text. comments: the lines at the top, without "#".
+    """
+
+    from_: str
+    more_from: tuple[str, ...] = ()
+    adapter: str | None = None
+    draft: str | None = None
+    template: str | None = None
+    system: str | None = None
+    parameters: tuple[tuple[str, Scalar], ...] = ()
+    messages: tuple[tuple[str, str], ...] = ()
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    licenses: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings, in order."""
+        return tuple(str(value) for name, value in self.parameters if name == "stop")
+
+
+ROLES = ("system", "user", "assistant")
+"""Who may speak in a MESSAGE line (Ollama: parser/parser.go isValidMessageRole; lower case only)."""

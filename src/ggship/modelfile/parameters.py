@@ -1,0 +1,93 @@
+"""The parameters that Ollama knows, with their types.
+
+Source: Ollama 0.32.14 and 0.34.4, api/types.go (Options, Runner, FormatParams) and parser/parser.go
+(deprecatedParameters).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ggship.errors import UsageError
+from ggship.modelfile.model import Scalar
+
+INTEGERS = frozenset(
+    {
+        "num_keep",
+        "seed",
+        "num_predict",
+        "top_k",
+        "repeat_last_n",
+        "num_ctx",
+        "num_batch",
+        "num_gpu",
+        "main_gpu",
+        "num_thread",
+        "draft_num_predict",
+    }
+)
+FLOATS = frozenset(
+    {"top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty", "frequency_penalty"}
+)
+BOOLEANS = frozenset({"use_mmap"})
+LISTS = frozenset({"stop"})
+# Read, warned about and left out by Ollama.
+DEPRECATED = frozenset(
+    {
+        "penalize_newline",
+        "low_vram",
+        "f16_kv",
+        "logits_all",
+        "vocab_only",
+        "use_mlock",
+        "mirostat",
+        "mirostat_tau",
+        "mirostat_eta",
+    }
+)
+KNOWN = INTEGERS | FLOATS | BOOLEANS | LISTS | DEPRECATED
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+_INT64 = 2**63
+
+
+def typed(name: str, text: str) -> Scalar:
+    """The value that Ollama reads from `text` for that parameter.
+
+    A deprecated parameter stays text. Raises UsageError for a name or a value that Ollama refuses, and for an
+    infinite or undefined number, which JSON cannot carry.
+    """
+    if name in INTEGERS:
+        if _INTEGER.match(text) and -_INT64 <= int(text) < _INT64:
+            return int(text)
+        raise UsageError(f"{name} takes a whole number", where=repr(text))
+    if name in FLOATS:
+        if _FLOAT.match(text) and math.isfinite(float(text)):
+            return float(text)
+        raise UsageError(f"{name} takes a number", where=repr(text))
+    if name in BOOLEANS:
+        if text in _TRUE | _FALSE:
+            return text in _TRUE
+        raise UsageError(f"{name} takes true or false", where=repr(text))
+    if name in LISTS | DEPRECATED:
+        return text
+    raise UsageError(f"Ollama knows no parameter {name!r}", hint=suggest(name, KNOWN - DEPRECATED, "known"))
+
+
+def written(value: Scalar) -> str:
+    """A parameter's value as Ollama reads it: true and false in lower case, numbers in full precision."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def suggest(name: str, known: frozenset[str] | tuple[str, ...], label: str) -> str:
+    """`did you mean NAME?`, or the list of what is known where nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), sorted(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"{label}: {', '.join(sorted(known))}"

@@ -1,0 +1,154 @@
+"""Modelfile text: a value written down, and read back."""
+
+from __future__ import annotations
+
+from ggship.errors import UsageError
+from ggship.modelfile.grammar import QUOTES, Command, Comment, is_print, read, unquote
+from ggship.modelfile.model import ROLES, Modelfile, Scalar
+from ggship.modelfile.parameters import KNOWN, typed, written
+
+_WHITE = " \t\r\n"
+_ONCE = ("adapter", "draft", "template", "system", "renderer", "parser", "requires")
+
+
+def parse(text: str, *, name: str = "Modelfile") -> Modelfile:
+    """Read a Modelfile as Ollama does: characters that its grammar drops are dropped here too.
+
+    Stricter in one thing: a command that may stand once and stands twice is an error, where Ollama silently takes the
+    last. Raises UsageError with `NAME: line N`.
+    """
+    try:
+        return _parse(text)
+    except UsageError as error:
+        raise UsageError(error.message, where=f"{name}: {error.where}", hint=error.hint) from None
+
+
+def _parse(text: str) -> Modelfile:
+    comments: list[str] = []
+    froms: list[str] = []
+    once: dict[str, str] = {}
+    parameters: list[tuple[str, Scalar]] = []
+    messages: list[tuple[str, str]] = []
+    licenses: list[str] = []
+    commands = 0
+    for item in read(text):
+        if isinstance(item, Comment):
+            if not commands:
+                comments.append(item.text.removeprefix(" "))
+            continue
+        commands += 1
+        if item.name == "from":
+            froms.append(item.value)
+        elif item.name == "parameter":
+            parameters.append((item.key, _typed(item)))
+        elif item.name == "message":
+            messages.append((item.key, item.value))
+        elif item.name == "license":
+            licenses.append(item.value)
+        elif item.name in once:
+            raise UsageError(
+                f"a second {item.name.upper()}: Ollama would silently take the last one", where=f"line {item.line}"
+            )
+        else:
+            once[item.name] = item.value
+    if not froms:
+        raise UsageError("there is no FROM line", where="line 1", hint="FROM takes a model's name or a GGUF file")
+    return Modelfile(
+        from_=froms[0],
+        more_from=tuple(froms[1:]),
+        parameters=tuple(parameters),
+        messages=tuple(messages),
+        licenses=tuple(licenses),
+        comments=tuple(comments),
+        **{key: once.get(key) for key in _ONCE},
+    )
+
+
+def _typed(command: Command) -> Scalar:
+    try:
+        return typed(command.key, command.value)
+    except UsageError as error:
+        where = f"line {command.line}: {error.where}" if error.where else f"line {command.line}"
+        raise UsageError(error.message, where=where, hint=error.hint) from None
+
+
+def render(modelfile: Modelfile) -> str:
+    """Write it down so that Ollama reads the same. What its grammar loses all the same, `not_carried` names."""
+    lines = [f"# {text}" if text else "#" for text in modelfile.comments]
+    lines += [f"FROM {_short(value)}" for value in (modelfile.from_, *modelfile.more_from)]
+    for name in ("adapter", "draft", "renderer", "parser", "requires"):
+        value = getattr(modelfile, name)
+        if value is not None:
+            lines.append(f"{name.upper()} {_short(value)}")
+    for name in ("template", "system"):
+        value = getattr(modelfile, name)
+        if value is not None:
+            lines.append(f"{name.upper()} {QUOTES}{value}{QUOTES}")
+    lines += [f"PARAMETER {name} {_value(value)}" for name, value in modelfile.parameters]
+    lines += [f"MESSAGE {role} {QUOTES}{text}{QUOTES}" for role, text in modelfile.messages]
+    lines += [f"LICENSE {QUOTES}{text}{QUOTES}" for text in modelfile.licenses]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: str) -> str:
+    """Bare where that is read back the same, in triple quotes otherwise."""
+    bare = value and value == value.strip(_WHITE) and not value.startswith('"') and not set(value) & set("\r\n")
+    return value if bare else f"{QUOTES}{value}{QUOTES}"
+
+
+def _value(value: Scalar) -> str:
+    if not isinstance(value, str):
+        return written(value)
+    plain = value and '"' not in value and not set(value) & set("\r\n")
+    return f'"{value}"' if plain else f"{QUOTES}{value}{QUOTES}"
+
+
+def not_carried(modelfile: Modelfile) -> tuple[str, ...]:
+    """What a Modelfile cannot say of this value, one line each; empty where the text is read back the same.
+
+    The API carries all of it: what is named here is to be sent in the create request, and said so.
+    """
+    problems: list[str] = []
+    for label, value in _texts(modelfile):
+        dropped = sorted({char for char in value if not (is_print(char) or char in _WHITE)})
+        if dropped:
+            named = ", ".join(f"U+{ord(char):04X}" for char in dropped[:5]) + (", ..." if len(dropped) > 5 else "")
+            problems.append(f"{label}: Ollama's Modelfile parser drops {named}")
+        if (line := _ends_early(value)) is not None:
+            problems.append(f'{label}: a line that ends in """ ends the value (its line {line})')
+    problems += ["comment: a comment is one line" for text in modelfile.comments if set(text) & set("\r\n")]
+    problems += [
+        f"MESSAGE {role}: only {', '.join(ROLES)} can speak" for role, _ in modelfile.messages if role not in ROLES
+    ]
+    for name, setting in modelfile.parameters:
+        problems += _parameter_problems(name, setting)
+    return tuple(dict.fromkeys(problems))
+
+
+def _parameter_problems(name: str, value: Scalar) -> list[str]:
+    if name not in KNOWN:
+        return [f"PARAMETER {name}: Ollama knows no such parameter"]
+    if isinstance(value, str) and name == "stop":
+        return []
+    try:
+        same = typed(name, written(value)) == value
+    except UsageError as error:
+        return [f"PARAMETER {name}: {error}"]
+    return [] if same else [f"PARAMETER {name}: {value!r} is read back as {typed(name, written(value))!r}"]
+
+
+def _texts(modelfile: Modelfile) -> list[tuple[str, str]]:
+    texts = [("FROM", value) for value in (modelfile.from_, *modelfile.more_from)]
+    texts += [(name.upper(), getattr(modelfile, name)) for name in _ONCE if getattr(modelfile, name) is not None]
+    texts += [(f"PARAMETER {name}", value) for name, value in modelfile.parameters if isinstance(value, str)]
+    texts += [(f"MESSAGE {role}", text) for role, text in modelfile.messages]
+    texts += [("LICENSE", text) for text in modelfile.licenses]
+    return texts
+
+
+def _ends_early(value: str) -> int | None:
+    """The line of `value`, from 1, at whose end Ollama would take the triple quotes for closed; None: at none."""
+    for at, char in enumerate(value):
+        if char in "\r\n" and unquote((QUOTES + value[:at]).strip(_WHITE)) is not None:
+            return value.count("\n", 0, at) + 1
+    return None

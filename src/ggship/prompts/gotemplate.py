@@ -1,0 +1,158 @@
+"""A chat template said as a Go TEMPLATE for Ollama: written from its pieces, kept only where it gives the same text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ggship.errors import BadFile, UsageError
+from ggship.modelfile.grammar import is_print
+from ggship.prompts.chat import ChatTemplate
+from ggship.prompts.gorender import simulate
+from ggship.prompts.pieces import NoPattern, Pieces, find_pieces
+from ggship.prompts.probes import PROBES, Probe
+from ggship.prompts.stops import pieces_stops
+
+
+@dataclass(frozen=True, slots=True)
+class GoTemplate:
+    """A Go TEMPLATE that renders every covered probe as the chat template does, the BOS token apart.
+
+    covers: names of the probes that are equal. refused: names of those that the chat template itself refuses.
+    limits: what it cannot do that the chat template can, in words. stops_hint: where an answer ends, from the format.
+    """
+
+    text: str
+    pieces: Pieces
+    stops_hint: tuple[str, ...]
+    covers: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotInGo:
+    """No Go TEMPLATE was found that says the same; the GGUF's own chat template is the way.
+
+    probe: the first that differs, with what training rendered and what the TEMPLATE would; "" where none got so far.
+    """
+
+    reason: str
+    probe: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+def go_template(
+    chat: ChatTemplate, *, server_adds_bos: bool = True, probes: tuple[Probe, ...] = PROBES
+) -> GoTemplate | NotInGo:
+    """Say `chat` as a Go TEMPLATE.
+
+    server_adds_bos: whether the tokenizer puts the BOS token in front by itself (`tokenizer.ggml.add_bos_token`); then
+    the TEMPLATE has none. Raises BadFile where the chat template does not render a single question.
+    Law: for every covered probe, pieces.bos + simulate(text) == chat.render(probe).
+    """
+    try:
+        pieces = find_pieces(chat, without_bos=server_adds_bos)
+    except NoPattern as error:
+        return NotInGo(str(error))
+    if pieces.dated:
+        return NotInGo("today's date is in the prompt, and a Go TEMPLATE cannot write it the same way")
+    text = write_go(pieces)
+    covers: list[str] = []
+    refused: list[str] = []
+    for probe in probes:
+        try:
+            expected = chat.render(probe.messages)
+        except BadFile:
+            refused.append(probe.name)
+            continue
+        try:
+            got = pieces.bos + simulate(text, probe.messages)
+        except UsageError as error:  # a template of ours that we cannot read is one we cannot vouch for
+            return NotInGo(str(error), probe.name, expected)
+        if got != expected:
+            return NotInGo("its turns follow no pattern that a Go TEMPLATE repeats", probe.name, expected, got)
+        covers.append(probe.name)
+    return GoTemplate(
+        text=text,
+        pieces=pieces,
+        stops_hint=pieces_stops(pieces, chat.bos_token),
+        covers=tuple(covers),
+        refused=tuple(refused),
+        limits=_limits(chat, pieces),
+    )
+
+
+def _limits(chat: ChatTemplate, pieces: Pieces) -> tuple[str, ...]:
+    limits: list[str] = []
+    if pieces.trims:
+        limits.append("training stripped white space around texts; a Go TEMPLATE cannot")
+    if pieces.system_place == "refused":
+        limits.append("training knew no system text; one is put in front of the first question")
+    if "tools" in chat.text or "tool_call" in chat.text:
+        limits.append("tools are left out")
+    if "<think>" in chat.text:
+        limits.append("thinking is left out")
+    return tuple(limits)
+
+
+def write_go(pieces: Pieces) -> str:
+    """The Go text for these pieces, over `.Messages`. Every character of it survives Ollama's Modelfile grammar."""
+    system, user, assistant = pieces.system, pieces.user, pieces.assistant
+    parts = [literal(pieces.start)]
+    if pieces.without_system:
+        parts += [
+            '{{ range $i, $m := .Messages }}{{ if and (eq $i 0) (ne .Role "system") }}',
+            literal(pieces.without_system),
+            "{{ end }}{{ end }}",
+        ]
+    turn_open = literal(user.open)
+    if pieces.system_place == "own turn":
+        parts.append('{{ range .Messages }}{{ if eq .Role "system" }}')
+        parts.append(_said(system.open, system.close))
+    elif pieces.system_place == "last user":
+        parts.append(
+            '{{ $system := false }}{{ range $i, $m := .Messages }}{{ if eq .Role "system" }}{{ $system = true }}'
+        )
+        turn_open += (
+            "{{ if and $system (eq (len (slice $.Messages $i)) 1) }}"
+            + literal(system.open)
+            + "{{ $.System }}"
+            + literal(system.close)
+            + "{{ end }}"
+        )
+    else:
+        parts.append('{{ $open := false }}{{ range .Messages }}{{ if eq .Role "system" }}')
+        parts.append(_said(system.open, system.close) + "{{ $open = true }}")
+        turn_open = "{{ if not $open }}" + turn_open + "{{ end }}{{ $open = false }}" if user.open else ""
+    parts.append('{{ else if eq .Role "user" }}' + turn_open + "{{ .Content }}" + literal(user.close))
+    parts.append('{{ else if eq .Role "assistant" }}' + _said(assistant.open, assistant.close))
+    parts.append("{{ end }}{{ end }}")
+    parts.append(literal(pieces.generation))
+    return "".join(parts)
+
+
+def _said(before: str, after: str) -> str:
+    return literal(before) + "{{ .Content }}" + literal(after)
+
+
+_ODD = re.compile(r'\{\{|\}\}|"""')
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+def literal(text: str) -> str:
+    """Text as it stands in a Go template: what Go or the Modelfile grammar would change is put into a string."""
+    text = _ODD.sub(lambda found: _quoted(found.group()), text)
+    return "".join(char if is_print(char) or char in " \t\n" else _quoted(char) for char in text)
+
+
+def _quoted(text: str) -> str:
+    inner = "".join(_ESCAPES.get(char) or _escaped(char) for char in text)
+    return '{{ "' + inner + '" }}'
+
+
+def _escaped(char: str) -> str:
+    if is_print(char):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

@@ -1,0 +1,140 @@
+"""The proof that a server renders the prompt of training: every probe compared, every difference shown by its bytes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ggship.prompts.chat import ChatTemplate, TemplateRefused
+from ggship.prompts.probes import PROBES, Probe
+from ggship.runtimes.model import Message
+
+Render = Callable[[Sequence[Message]], str | None]
+"""What a server makes of a conversation (Endpoint.render); None where it cannot tell."""
+
+_AROUND = 24  # characters shown before a difference
+_SHOWN = 16  # and after it
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One probe that the server renders otherwise. at: the first character that differs; byte: the same in UTF-8.
+
+    got is None where the server could not tell what it renders.
+    """
+
+    probe: str
+    expected: str
+    got: str | None
+
+    @property
+    def at(self) -> int:
+        """How many characters are alike from the start."""
+        got = self.got or ""
+        shorter = min(len(self.expected), len(got))
+        return next((at for at in range(shorter) if self.expected[at] != got[at]), shorter)
+
+    @property
+    def byte(self) -> int:
+        """How many bytes of UTF-8 are alike from the start."""
+        return len(self.expected[: self.at].encode("utf-8", "surrogatepass"))
+
+    def __str__(self) -> str:
+        if self.got is None:
+            return f"{self.probe}: the server does not say what it renders"
+        lines = [f"{self.probe}: differs at character {self.at}, byte {self.byte}"]
+        if self.at:
+            lines.append(f"  after    {self.expected[max(0, self.at - _AROUND) : self.at]!r}")
+        for label, text in (("training", self.expected), ("server", self.got)):
+            rest = text[self.at : self.at + _SHOWN]
+            cut = "..." if len(text) > self.at + _SHOWN else ""
+            lines.append(f"  {label:<8} {rest!r}{cut}  {_named(text[self.at : self.at + 1])}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProof:
+    """What the comparison gave. probes: how many were compared; equal: how many of them are; skipped: names of those
+    that the template itself refuses. Holds only where something was compared and all of it is equal.
+    """
+
+    probes: int
+    equal: int
+    differences: tuple[Difference, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the server renders the prompt of training."""
+        return self.probes > 0 and self.equal == self.probes
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in ggship.json."""
+        return {
+            "probes": self.probes,
+            "equal": self.equal,
+            "skipped": list(self.skipped),
+            "differences": [
+                {
+                    "probe": found.probe,
+                    "at": found.at,
+                    "byte": found.byte,
+                    "training": found.expected,
+                    "server": found.got,
+                }
+                for found in self.differences
+            ],
+        }
+
+
+def prove_prompts(
+    chat: ChatTemplate,
+    render: Render,
+    *,
+    system: str | None = None,
+    bos: str | None = None,
+    probes: Sequence[Probe] = PROBES,
+) -> PromptProof:
+    """Compare every probe's prompt of training with what the server renders.
+
+    system: the served model's SYSTEM, which stands in front of a conversation that has none. bos: the token that a
+    server may or may not have written in front already (chat.bos_token unless told); one is left out of the comparison
+    on either side, a second one counts. What `render` raises is not caught.
+    """
+    token = (chat.bos_token if bos is None else bos) or ""
+    skipped: list[str] = []
+    differences: list[Difference] = []
+    for probe in probes:
+        messages = probe.messages
+        try:
+            expected = chat.render(_with_system(messages, system))
+        except TemplateRefused:
+            skipped.append(probe.name)
+            continue
+        got = render(messages)
+        if got is None or expected.removeprefix(token) != got.removeprefix(token):
+            differences.append(Difference(probe.name, expected, got))
+    compared = len(probes) - len(skipped)
+    return PromptProof(compared, compared - len(differences), tuple(differences), tuple(skipped))
+
+
+def compare_prompts(
+    chat: ChatTemplate, render: Render, *, system: str | None = None, bos: str = ""
+) -> tuple[Difference, ...]:
+    """The differences of `prove_prompts` over PROBES; empty where there is none."""
+    return prove_prompts(chat, render, system=system, bos=bos or None).differences
+
+
+def _with_system(messages: list[Message], system: str | None) -> list[Message]:
+    if system and messages[0]["role"] != "system":
+        return [Message(role="system", content=system), *messages]
+    return messages
+
+
+def _named(char: str) -> str:
+    if not char:
+        return "(ends here)"
+    raw = " ".join(f"{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    return f"U+{ord(char):04X} {unicodedata.name(char, 'without a name')} [{raw}]"

@@ -1,0 +1,72 @@
+"""The conversations on which prompts are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ggship.runtimes.model import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A conversation with a name. It ends with the user, so that the model is to answer."""
+
+    name: str
+    turns: tuple[tuple[str, str], ...]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation as endpoints and templates take it."""
+        return [Message(role=role, content=content) for role, content in self.turns]
+
+
+def _user(name: str, text: str) -> Probe:
+    return Probe(name, (("user", text),))
+
+
+PROBES: tuple[Probe, ...] = (
+    _user("single turn", "What is a contract?"),
+    Probe("with system", (("system", "Answer in one sentence."), ("user", "What is a contract?"))),
+    Probe(
+        "several turns",
+        (
+            ("user", "What is a contract?"),
+            ("assistant", "An agreement that the law enforces."),
+            ("user", "Must it be written?"),
+            ("assistant", "Mostly not."),
+            ("user", "When must it?"),
+        ),
+    ),
+    Probe(
+        "several turns with system",
+        (
+            ("system", "Answer in one sentence."),
+            ("user", "What is a contract?"),
+            ("assistant", "An agreement that the law enforces."),
+            ("user", "Must it be written?"),
+        ),
+    ),
+    Probe("empty system", (("system", ""), ("user", "What is a contract?"))),
+    _user("braces", "Fill in {{ name }} and {% if x %}{{ .Content }}{% endif %}, {# not a comment #} {}."),
+    _user("quotes and backslashes", 'He said "no", \'\'\'yes\'\'\' and """maybe""" in C:\\new\\table; \\n stays \\n.'),
+    _user("newlines", "First line\nsecond line\n\nfourth line\n\tindented\nlast"),
+    Probe(
+        "Chinese",
+        (
+            ("system", "你是一名法律顾问。\n\u3000\u3000回答要简明。"),
+            ("user", "合同必须采用书面形式吗？\n\u3000\u3000请说明理由，谢谢！"),
+            ("assistant", "不一定：口头合同\u3000同样有效。"),
+            ("user", "那么“定金”和“订金”有何区别？"),
+        ),
+    ),
+    _user("emoji", "👩\u200d⚖️ and 🏳️\u200d🌈 signed it ✍🏽 – naïve café, e\u0301, \u00a0§\u00a012."),
+    _user("angle brackets", "Is a < b > c, <b>bold</b> & odd? ### Not a heading"),
+)
+"""Every probe starts and ends with visible characters: see SPACED_PROBES. No template's own markers are in them."""
+
+SPACED_PROBES: tuple[Probe, ...] = (
+    _user("leading space", "  What is a contract?"),
+    _user("trailing newline", "What is a contract?\n"),
+    _user("leading ideographic space", "\u3000\u3000合同是什么？"),
+)
+"""Texts with white space at their ends. Templates that strip it cannot be said in a Go TEMPLATE, which cannot strip."""
