@@ -67,7 +67,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def make_base() -> Callable[..., Base]:
-    """make_base(architecture="llama", tensors=False): a base as a GGUF file describes it, with or without its tensors."""
+    """make_base(architecture="llama", tensors=False): a base as a GGUF file describes it, its tensors known or not."""
 
     def make(architecture: str = "llama", *, tensors: bool = False, **fields: Any) -> Base:
         shapes = {"token_embd.weight": (96, HIDDEN)}

@@ -1,4 +1,4 @@
-"""The native converter and llama.cpp's own write the same files: on real PEFT adapters of every architecture it knows."""
+"""The native converter writes what llama.cpp's own does, byte for byte, on adapters of every architecture it knows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "chatglm3": ("chatglm", "chatglm", {}, {}),
 }
 OUTTYPES = ("f32", "f16", "bf16")
-STORED = ("float32", "bfloat16", "float16")
+STORED = ("float32", "bfloat16", "float16", "mixed")
 
 # One process for all: the script itself, as `python convert_lora_to_gguf.py ...` runs it, with torch imported once.
 RUN_SCRIPT_OFTEN = """
@@ -65,6 +65,26 @@ for job in jobs:
     sys.argv = [script, *job]
     runpy.run_path(script, run_name="__main__")
 """
+
+
+CARD = """---
+base_model: some-org/ChatGLM3-6B
+license: apache-2.0
+library_name: peft
+pipeline_tag: text-generation
+datasets:
+- some-org/law-questions
+language: [zh, no]
+tags: [lora, llama-factory]
+---
+# A model card
+"""
+
+
+def stored_type(name: str, stored: str) -> Any:
+    import torch
+
+    return getattr(torch, ("float32" if "lora_A" in name else "bfloat16") if stored == "mixed" else stored)
 
 
 def train_tiny(model_type: str, config: Mapping[str, Any], peft: Mapping[str, Any], stored: str, folder: Path) -> None:
@@ -81,12 +101,12 @@ def train_tiny(model_type: str, config: Mapping[str, Any], peft: Mapping[str, An
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=6, task_type="CAUSAL_LM", **peft))
     for name, weight in tuned.named_parameters():
         if "lora_" in name:
-            weight.data = torch.randn_like(weight).to(getattr(torch, stored))
+            weight.data = torch.randn_like(weight).to(stored_type(name, stored))
     tuned.save_pretrained(folder / "law-lora-1B")
 
 
 def write_chatglm3(stored: str, folder: Path) -> None:
-    """ChatGLM3 is remote code, in no release of transformers: its config.json and the adapter it would train, by hand."""
+    """ChatGLM3 is remote code, in no release of transformers: its config.json and its adapter, by hand."""
     import torch
     from safetensors.torch import save_file
 
@@ -109,6 +129,8 @@ def write_chatglm3(stored: str, folder: Path) -> None:
     (run / "adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 6, "bias": "none"})
     )
+    (run / "README.md").write_text(CARD)
+    (run / "generation_config.json").write_text(json.dumps({"temperature": 0.5, "top_k": 7, "repetition_penalty": 1.1}))
     torch.manual_seed(0)
     shapes = {
         "self_attention.query_key_value": (128, 64),
@@ -120,14 +142,14 @@ def write_chatglm3(stored: str, folder: Path) -> None:
     for block in range(2):
         for name, (rows, columns) in shapes.items():
             module = f"base_model.model.transformer.encoder.layers.{block}.{name}"
-            tensors[f"{module}.lora_A.weight"] = torch.randn(4, columns).to(getattr(torch, stored))
-            tensors[f"{module}.lora_B.weight"] = torch.randn(rows, 4).to(getattr(torch, stored))
+            tensors[f"{module}.lora_A.weight"] = torch.randn(4, columns).to(stored_type("lora_A", stored))
+            tensors[f"{module}.lora_B.weight"] = torch.randn(rows, 4).to(stored_type("lora_B", stored))
     save_file(tensors, run / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """(case, outtype) -> its folder: base/, law-lora-1B/ and what llama.cpp's own script made, vendored-OUTTYPE.gguf."""
+    """(case, outtype) -> its folder: base/, law-lora-1B/ and vendored-OUTTYPE.gguf, made by llama.cpp's script."""
     root = tmp_path_factory.mktemp("parity")
     jobs = []
     for number, (case, (_, model_type, config, peft)) in enumerate(CASES.items()):

@@ -35,7 +35,7 @@ class Conversion:
 
 
 def choose_converter(run: Run, base: Base, asked: str = "auto") -> tuple[str, str]:
-    """(native or llamacpp, why in one line). Raises NotExpressible where `native` is asked for but knows not the base."""
+    """(native or llamacpp, why in one line). Raises NotExpressible where `native` is asked for and unfit."""
     if asked not in CONVERTERS:
         raise UsageError(f"no such converter: {asked}", hint=f"one of {', '.join(CONVERTERS)}")
     if asked == "llamacpp":

@@ -33,6 +33,7 @@ def convert_with_llamacpp(
     runner: Runner,
     log: Path,
     on_tensor: Callable[[int, int], None] | None = None,
+    vendor: Path | None = None,
 ) -> tuple[bool, int, str]:
     """Run the script on the run and check what it wrote: (whether the adapter was trained, pairs, release).
 
@@ -50,7 +51,7 @@ def convert_with_llamacpp(
             where=base.ref,
             hint="--base DIR with config.json and the tokenizer's files; the weights need not be there",
         )
-    script = vendored_llama_cpp() / SCRIPT
+    script = vendored_llama_cpp(vendor) / SCRIPT
     trained = is_trained(run)
     with _plain(run) as folder:
         argv = [sys.executable, str(script), "--base", str(base.config_dir.resolve()), "--outtype", outtype]
@@ -61,7 +62,7 @@ def convert_with_llamacpp(
     pairs = check_adapter_file(out, run)
     if on_tensor:
         on_tensor(2 * pairs, 2 * pairs)
-    return trained, pairs, vendor_release()
+    return trained, pairs, vendor_release(vendor)
 
 
 @contextmanager

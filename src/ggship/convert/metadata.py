@@ -16,7 +16,7 @@ def describe(writer: gguf.GGUFWriter, run_path: Path, alpha: float, alora_tokens
     """Put all key/values into the writer, whose tensors are already known: they give the size label.
 
     Name, version, size, licence, base models, data sets, tags and languages come from the adapter's own folder (its
-    README.md, its name), never from the base: convert_lora_to_gguf.py says so (`dir_model_card`), gguf.Metadata does it.
+    README.md, its name), never from the base, as in convert_lora_to_gguf.py (`dir_model_card`).
     """
     total, shared, experts, expert_count = writer.get_total_parameter_count()
     metadata = _load(run_path, total)

@@ -71,7 +71,9 @@ def place_pairs(run: Run, base: Base) -> tuple[Placed, ...]:
     alpha = float(run.config["lora_alpha"])
     blocks = facts.block_count or 1 + max((_block(module.name) for module in run.modules), default=0)
     modules = sorted(run.modules, key=lambda module: (module.a.file, min(module.a.offset, module.b.offset)))
-    return tuple(_place(module, base, facts, blocks, alpha) for module in modules)
+    placed = tuple(_place(module, base, facts, blocks, alpha) for module in modules)
+    _refuse_same_place(placed)
+    return placed
 
 
 def folded_modules(run: Run) -> tuple[str, ...]:
@@ -99,6 +101,18 @@ def _place(module: LoraModule, base: Base, facts: BaseFacts, blocks: int, alpha:
     if base.architecture == "llama" and module.name.endswith(("q_proj", "k_proj")):
         heads = _heads(module, base, facts)
     return Placed(module, target, heads, fold_factor(module.scale, module.rank, alpha))
+
+
+def _refuse_same_place(placed: tuple[Placed, ...]) -> None:
+    first: dict[str, str] = {}
+    for place in placed:
+        other = first.setdefault(place.target, place.module.name)
+        if other != place.module.name:
+            raise NotExpressible(
+                "two pairs of the adapter change the same tensor",
+                where=f"{other} and {place.module.name} -> {place.target}",
+                hint="save one adapter by itself: model.save_pretrained(DIR, selected_adapters=[NAME])",
+            )
 
 
 def _check_shape(module: LoraModule, target: str, base: Base, facts: BaseFacts) -> None:

@@ -33,7 +33,8 @@ class TensorReader:
     def read(self, header: TensorHeader) -> Array:
         """The tensor's stored numbers, [shape]; BF16 as uint16 bits.
 
-        Raises BadFile where the file ends too early or the type is none that weights have, AdapterUnusable for NaN, Inf.
+        Raises BadFile where the file ends too early or the type is none that weights have, AdapterUnusable for NaN or
+        Inf.
         """
         stored = _STORED.get(header.dtype)
         if stored is None:
