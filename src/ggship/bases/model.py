@@ -25,6 +25,8 @@ class Base:
     gguf: the weights, where they are a file that this process can read. config_dir: a Hugging Face directory with
     config.json. ollama_name: the name under which an Ollama server holds it. At least one of the three is set.
     tensors: by GGUF name; empty where only a config.json is at hand. metadata: GGUF key/values, without long arrays.
+    revision: commit on the Hugging Face hub, "" where it did not come from there. alternatives: refs of other bases
+    that would have fitted too.
     """
 
     ref: str
@@ -36,6 +38,8 @@ class Base:
     tensors: Mapping[str, BaseTensor] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     chat_template: str | None = None
+    revision: str = ""
+    alternatives: tuple[str, ...] = ()
 
     @property
     def file_type(self) -> str:
