@@ -80,7 +80,7 @@ class EmbeddedRuntime:
         except KeyError:
             raise ServerError(
                 f"the embedded runtime holds no model {name}",
-                where=f"it holds {', '.join(self._models) or 'none'}; a model lives as long as the command that made it",
+                where=f"holds {', '.join(self._models) or 'none'}; models live as long as the command that made them",
                 status=404,
             ) from None
 
@@ -238,15 +238,15 @@ class EmbeddedEndpoint:
             for line in lines:
                 kind, _, data = line.partition(":")
                 if kind == "error":
-                    raise self._refusal(None, data)
+                    raise self._refusal(500, data)
                 if kind != "data" or data.strip() == "[DONE]":
                     continue
                 piece = json.loads(data)
                 if "error" in piece:
-                    raise self._refusal(None, data)
+                    raise self._refusal(500, data)
                 yield piece
 
-    def _refusal(self, status: int | None, body: str) -> ServerError:
+    def _refusal(self, status: int, body: str) -> ServerError:
         text = error_text(body)
         hint = "a shorter conversation, or PARAMETER num_ctx in the model" if "context size" in text else ""
         return ServerError(f"llama.cpp could not answer as {self.label}", where=text[:600], hint=hint, status=status)

@@ -91,6 +91,8 @@ class Child:
         try:
             yield self.http
         except ServerError as error:
+            if error.status is not None:
+                raise  # it answered
             try:
                 self._process.wait(timeout=1)
             except subprocess.TimeoutExpired:

@@ -197,10 +197,14 @@ def _check_spec(spec: ModelSpec) -> None:
         kind = read_gguf(path).get("general.type")
         if kind not in wanted:
             raise BadFile(
-                f"this GGUF file is {'an' if kind == 'adapter' else 'a'} {kind or 'model'}, not a {wanted[0]}",
+                f"this GGUF file is {_a(str(kind or 'model'))}, not {_a(str(wanted[0]))}",
                 where=str(path),
                 hint="ggship convert RUN --out FILE makes an adapter; ggship merge makes a model",
             )
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
 
 
 def _inherited(spec: ModelSpec, shown: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
