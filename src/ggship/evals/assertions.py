@@ -2,8 +2,8 @@
 
 To add one: write a function that takes a `Subject` and gives a `Judgement`, and put `@assertion(...)` over it. That is
 all: the suite loader checks its value, the report shows it, `metric.NAME` works in gates, and so does `not-NAME`.
-Then `python -m ggship.evals.schema > templates/schemas/suite.schema.json` tells editors of it, and docs/suite.md gets
-a line (a test fails until both have).
+Then `python -m ggship.evals.suite_schema > templates/schemas/suite.schema.json` tells editors of it, and docs/suite.md
+gets a line (a test fails until both have).
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def _rouge_l(subject: Subject) -> Judgement:
     score = metrics.rouge_l(metrics.tokens(subject.text, unit), metrics.tokens(subject.value, unit))
     wanted = subject.assertion.threshold or 0
     passed = score >= wanted - TOLERANCE
-    return Judgement(passed, score, f"ROUGE-L {score:.3f} by {unit}, {wanted:g} wanted")
+    return Judgement(passed, score, f"{score:.3f} by {unit}, {wanted:g} wanted")
 
 
 def kinds() -> Mapping[str, Kind]:

@@ -145,8 +145,8 @@ def parse_document(text: str, name: str) -> Place:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        hint = "indent with spaces: YAML takes no tabs" if "\t" in text else ""
-        raise UsageError(f"not YAML: {error.problem or error.context}", where=f"{name}{line}", hint=hint) from error
+        problem = f"not YAML: {error.problem or error.context}"
+        raise UsageError(problem, where=f"{name}{line}", hint=_yaml_hint(text)) from error
     except yaml.YAMLError as error:
         raise UsageError("not YAML", where=f"{name}: {' '.join(str(error).split())}") from error
     if node is None:
@@ -164,6 +164,12 @@ def _refuse_depth(text: str, name: str) -> None:
                 raise UsageError(f"more than {MAX_DEPTH} levels deep", where=place)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _yaml_hint(text: str) -> str:
+    if "\t" in text:
+        return "indent with spaces: YAML takes no tabs"
+    return "put quotes around a text with braces, as in '{{name}}'" if "{{" in text else ""
 
 
 def _line(mark: Any) -> int:

@@ -167,7 +167,7 @@ def verdict(gates: Collection[Gate], timed: Collection[Gate], smoke: Collection[
 
 
 def number(value: float) -> str:
-    """A figure for people: whole numbers as they are, others with 4 digits behind the point at most, or more where they would look whole."""
+    """A figure for people: 4 digits behind the point at most, or more where it would look whole and is not."""
     if abs(value - round(value)) < _SLACK:
         return str(round(value))
     shown = f"{value:.4f}".rstrip("0")

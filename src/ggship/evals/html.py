@@ -90,6 +90,8 @@ def _row(case: CaseReport, state: str, opened: bool) -> _Row:
     if case.base is not None:
         base, tuned = side_by_side(case.base.text, case.tuned.text)
     question = " ".join(case.messages[-1]["content"].split())
+    if len(question) > ONE_LINE:
+        question = question[: ONE_LINE - 1] + "…"
     texts = [case.id, *case.tags, *(turn["content"] for turn in case.messages), case.tuned.text]
     texts += [case.base.text] if case.base else []
     states = {state} | ({"fail"} if state == "regression" else set()) | ({"pass"} if state == "gain" else set())
@@ -97,13 +99,17 @@ def _row(case: CaseReport, state: str, opened: bool) -> _Row:
         case=case,
         state=state,
         states=" ".join(sorted(states | ({"changed"} if case.changed else set()))),
-        question=question if len(question) <= ONE_LINE else question[: ONE_LINE - 1] + "…",
-        turns=tuple((turn["role"], show(turn["content"])) for turn in case.messages),
+        question=question,
+        turns=() if question == case.messages[-1]["content"] and len(case.messages) == 1 else _turns(case),
         tuned=tuned,
         base=base,
         found=escape_odd(" ".join(" ".join(texts).split())[:4000].casefold()),
         open=opened,
     )
+
+
+def _turns(case: CaseReport) -> tuple[tuple[str, Shown], ...]:
+    return tuple((turn["role"], show(turn["content"])) for turn in case.messages)
 
 
 def _state(case: CaseReport, regressions: set[str]) -> str:

@@ -38,6 +38,7 @@ def to_junit(report: Report, *, timings: bool = False) -> str:
         ("gates", [_gate(gate, timings or gate in report.gates) for gate in report.all_gates]),
     ]
     root = ET.Element("testsuites", _counts([row for _, rows in suites for row in rows], "ggship"))
+    del root.attrib["skipped"]  # Jenkins' schema (junit-10.xsd) knows it on testsuite alone
     for name, rows in suites:
         if rows:
             suite = ET.SubElement(root, "testsuite", _counts(rows, name))

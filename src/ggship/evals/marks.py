@@ -41,11 +41,8 @@ class Shown:
 
 
 def visible(character: str) -> str:
-    """What stands for a character that cannot be seen: ␛, or U+202E."""
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"U+{code:04X}"
+    """What stands for a character that cannot be seen: U+202E. In letters, since few fonts have the pictures."""
+    return f"U+{ord(character):04X}"
 
 
 def escape_odd(text: str) -> str:
@@ -83,9 +80,9 @@ def _marked(tokens: Sequence[str], kept: Sequence[bool]) -> Iterator[Piece]:
     run, only = "", False
     last = len(tokens) - 1
     for number, token in enumerate(tokens):
-        # A space between two marked words is marked with them: one mark reads better than two.
-        lone = token.isspace() and 0 < number < last and not kept[number - 1] and not kept[number + 1]
-        own = not kept[number] or lone
+        own = not kept[number]
+        if token.isspace():  # marked with the words on both sides or not at all: one mark reads better than two
+            own = 0 < number < last and not kept[number - 1] and not kept[number + 1]
         if own != only and run:
             yield from _pieces(run, only)
             run = ""

@@ -1,0 +1,100 @@
+"""A model that answers by a script, a clock that ticks by itself, suites from text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from ggship.evals import Report, Suite, evaluate, parse_suite
+from ggship.runtimes.model import Answer, ChatOptions, Message
+
+Said = "str | Answer | Exception"
+
+
+@dataclass
+class Ticking:
+    """Every look at it is a tenth of a second later."""
+
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        self.seconds += 0.1
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 2, tzinfo=timezone.utc) + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass
+class Scripted:
+    """Answers each question as the script says; what it does not know, with `otherwise`."""
+
+    script: Mapping[str, Any] = field(default_factory=dict)
+    label: str = "tuned"
+    otherwise: Any = "I do not know."
+    seconds: float = 0.5
+    asked: list[str] = field(default_factory=list)
+    systems: list[str] = field(default_factory=list)
+    options: list[ChatOptions] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        return self.label
+
+    def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
+        question = messages[-1]["content"]
+        self.asked.append(question)
+        self.options.append(options)
+        self.systems += [turn["content"] for turn in messages if turn["role"] == "system"]
+        said = self.script.get(question, self.otherwise)
+        if isinstance(said, Exception):
+            raise said
+        return said if isinstance(said, Answer) else Answer(said, "stop", self.seconds, tokens=max(1, len(said) // 4))
+
+    def render(self, messages: Sequence[Message]) -> str | None:
+        return None
+
+    def digest(self) -> str | None:
+        return "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def scripted() -> type[Scripted]:
+    return Scripted
+
+
+@pytest.fixture
+def suite() -> Callable[[str], Suite]:
+    return lambda text: parse_suite(dedent(text), "suite.yaml")
+
+
+@pytest.fixture
+def run() -> Callable[..., Report]:
+    def run(suite: Suite, tuned: Any, base: Any = None, **more: Any) -> Report:
+        return evaluate(suite, tuned, base, clock=Ticking(), **more)
+
+    return run
+
+
+@pytest.fixture
+def capitals(suite: Callable[[str], Suite]) -> Suite:
+    """Four questions, each with the one right answer."""
+    return suite(
+        """
+        version: 1
+        name: capitals
+        tests:
+          - {id: france, prompt: France?, assert: [{type: contains, value: Paris}], tags: [europe]}
+          - {id: japan, prompt: Japan?, assert: [{type: contains, value: Tokyo}]}
+          - {id: egypt, prompt: Egypt?, assert: [{type: contains, value: Cairo}]}
+          - {id: peru, prompt: Peru?, assert: [{type: contains, value: Lima}]}
+        """
+    )

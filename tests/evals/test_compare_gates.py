@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggship.errors import UsageError
+from ggship.evals.compare import compare, score_side
+from ggship.evals.gates import KNOWN, number, observe, parse_gate, verdict
+from ggship.evals.report import CaseReport, Gate, Result, SmokeCheck
+
+outcomes = st.sampled_from(["pass", "fail", "error"])
+results = st.builds(lambda outcome, score: Result(outcome, "x", "stop", score), outcomes, st.floats(0, 1))
+
+
+def cases_of(pairs: list[tuple[Result, Result]]) -> list[CaseReport]:
+    return [
+        CaseReport(f"c{n}", (), tuned, base, changed=tuned.text != base.text) for n, (tuned, base) in enumerate(pairs)
+    ]
+
+
+def scores(cases: list[CaseReport]) -> Any:
+    tuned = score_side([(case, case.tuned) for case in cases], label="t", model="t", digest=None)
+    base = score_side([(case, case.base) for case in cases if case.base], label="b", model="b", digest=None)
+    return tuned, base
+
+
+@given(st.lists(st.tuples(results, results), max_size=30))
+def test_every_judged_pair_is_won_lost_or_tied(pairs: list[tuple[Result, Result]]) -> None:
+    cases = cases_of(pairs)
+    compared = compare(cases, *scores(cases))
+    assert len(compared.wins) + len(compared.losses) + compared.ties == compared.pairs
+    assert set(compared.regressions) <= set(compared.losses)
+    assert compared.pairs == sum("error" not in (left.outcome, right.outcome) for left, right in pairs)
+
+
+@given(st.lists(st.tuples(results, results), max_size=30))
+def test_turned_round_wins_are_losses(pairs: list[tuple[Result, Result]]) -> None:
+    there, back = cases_of(pairs), cases_of([(right, left) for left, right in pairs])
+    one, other = compare(there, *scores(there)), compare(back, *scores(back))
+    assert one.wins == other.losses
+    assert one.mcnemar_p == other.mcnemar_p
+    assert one.delta_pass_rate is None or one.delta_pass_rate == pytest.approx(-(other.delta_pass_rate or 0.0))
+
+
+def test_a_small_suite_warns(run: Any, scripted: Any, capitals: Any) -> None:
+    report = run(capitals, scripted(otherwise="Paris, Tokyo, Cairo, Lima"))
+    assert "only 4 cases were judged: the true pass rate may be anywhere from 51% to 100%" in report.warnings
+
+
+def test_a_difference_that_may_be_chance_warns(run: Any, scripted: Any, suite: Any) -> None:
+    tests = "".join(f"  - {{prompt: q{n}, assert: [{{type: contains, value: a}}]}}\n" for n in range(12))
+    tuned, base = scripted(otherwise="a"), scripted({"q0": "no"}, otherwise="a")
+    report = run(suite(f"version: 1\ntests:\n{tests}"), tuned, base)
+    assert "may be chance" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "bound"),
+    [
+        ("pass_rate>=.9", "pass_rate >= .9", 0.9),
+        (" pass_rate  >  90% ", "pass_rate > 90%", 0.9),
+        ("delta_pass_rate > -0.1", "delta_pass_rate > -0.1", -0.1),
+        ("metric.rouge-l >= 0.3", "metric.rouge-l >= 0.3", 0.3),
+        ("regressions == 0", "regressions == 0", 0.0),
+    ],
+)
+def test_gates_are_read(text: str, shown: str, bound: float) -> None:
+    rule = parse_gate(text)
+    assert (rule.rule, rule.bound) == (shown, pytest.approx(bound))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "pass_rate", "pass_rate >= ", ">= 1", "pass_rate >= x", "pass_rate >= 1; 2", "a.b() > 1", "__import__ > 0"],
+)
+def test_what_is_no_gate_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_gate(text)
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_gate("p95_latency_ration <= 2")
+    assert caught.value.hint == "did you mean `p95_latency_ratio`?"
+    with pytest.raises(UsageError) as caught:
+        parse_gate("metric.rouge-1 >= 0.3", {"rouge-l"})
+    assert caught.value.hint == "did you mean `metric.rouge-l`?"
+
+
+@pytest.mark.parametrize(
+    ("rule", "observed", "holds"),
+    [
+        ("x >= 0.1", 0.9 - 0.8, True),
+        ("x > 0.1", 0.1 + 1e-12, False),
+        ("x <= 0.3", 0.1 + 0.2, True),
+        ("x < 0.3", 0.1 + 0.2, False),
+        ("x == 0.3", 0.1 + 0.2, True),
+        ("x != 0.3", 0.1 + 0.2, False),
+        ("x >= 0.9", 0.89, False),
+        ("x > 0", 1e-3, True),
+        ("x < 2", 1.5, True),
+        ("x <= 1.5", 1.6, False),
+    ],
+)
+def test_rounding_decides_nothing(rule: str, observed: float, holds: bool) -> None:
+    assert parse_gate(rule.replace("x", "pass_rate")).holds(observed) is holds
+
+
+def test_every_metric_is_observed_with_a_base(run: Any, scripted: Any, capitals: Any) -> None:
+    tuned = scripted({"France?": "Paris"}, seconds=1.0)
+    base = scripted({"Japan?": "Tokyo"}, seconds=0.5, label="base")
+    report = run(capitals, tuned, base)
+    seen = observe(report)
+    assert set(KNOWN) <= set(seen)
+    assert [name for name, value in seen.items() if value is None] == []
+    assert (seen["p95_latency_ratio"], seen["regressions"], seen["delta_pass_rate"]) == (2.0, 1, 0.0)
+    assert (seen["changed_rate"], seen["metric.contains"], seen["cases"]) == (0.5, 0.25, 4)
+
+
+def test_gates_decide_with_what_was_observed(run: Any, scripted: Any, suite: Any) -> None:
+    text = """
+    version: 1
+    gates: [pass_rate >= 0.5, regressions <= 0, p95_latency_ratio <= 1.5, changed_rate >= 20%]
+    tests:
+      - {id: a, prompt: a, assert: [{type: contains, value: x}]}
+      - {id: b, prompt: b, assert: [{type: contains, value: x}]}
+    """
+    report = run(suite(text), scripted({"a": "x"}, seconds=2.0), scripted({"b": "x"}, seconds=1.0))
+    by_rule = {gate.rule: gate for gate in report.all_gates}
+    assert {rule: gate.passed for rule, gate in by_rule.items()} == {
+        "pass_rate >= 0.5": True,
+        "regressions <= 0": False,
+        "p95_latency_ratio <= 1.5": False,
+        "changed_rate >= 20%": True,
+    }
+    assert by_rule["p95_latency_ratio <= 1.5"].observed == 2.0
+    low, high = by_rule["pass_rate >= 0.5"].interval
+    assert low < 0.5 < high
+    assert len(report.verdict.reasons) == 2
+
+
+def test_a_gate_without_anything_to_observe_does_not_hold(run: Any, scripted: Any, suite: Any) -> None:
+    report = run(suite("{version: 1, gates: [pass_rate >= 0], tests: [{prompt: q}]}"), scripted())
+    assert not report.passed
+    assert report.verdict.reasons == ("gate pass_rate >= 0: nothing to observe",)
+
+
+@given(st.lists(st.booleans(), max_size=4), st.lists(st.booleans(), max_size=4), outcomes, st.integers(0, 3))
+def test_the_verdict_needs_all_of_it(plain: list[bool], timed: list[bool], smoke: Any, errors: int) -> None:
+    gates = [[Gate("pass_rate >= 1", 1.0, passed) for passed in row] for row in (plain, timed)]
+    said = verdict(gates[0], gates[1], [SmokeCheck("stops", smoke, "r"), SmokeCheck("x", "skipped", "")], errors)
+    assert said.passed == (all(plain) and all(timed) and smoke == "pass" and errors == 0)
+    assert said.passed == (said.reasons == ())
+
+
+def test_figures_never_look_whole_when_they_are_not() -> None:
+    assert [number(value) for value in (1.0, 0.9, 1 / 3, 0.99999, 12.0, 0.000012)] == [
+        "1",
+        "0.9",
+        "0.3333",
+        "0.99999",
+        "12",
+        "1.2e-05",
+    ]

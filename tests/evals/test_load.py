@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ggship.errors import UsageError
+from ggship.evals import Case, Suite, load_suite, parse_suite
+from ggship.evals.dump import render_suite
+from ggship.evals.suite import Assertion
+from ggship.evals.suite_schema import suite_schema
+from ggship.runtimes.model import ChatOptions, Message
+from ggship.settings import templates_dir
+
+SCHEMA = json.loads((templates_dir() / "schemas" / "suite.schema.json").read_text())
+
+GOOD = """
+version: 1
+name: law
+defaults:
+  system: You are {{who}}.
+  options: {temperature: 0, seed: 7, num_predict: 64, num_ctx: 2048, stop: ["###"]}
+  vars: {who: a clerk}
+  assert: [{type: not-regex, value: 'as an AI'}]
+gates: ["pass_rate >= 90%", metric.likeness >= 0.3]
+smoke: {stops: 0.2}
+tests:
+  - id: one
+    prompt: Ask {{what}} \\{{as it is}}
+    vars: {what: 007}
+    assert:
+      - {type: rouge-l, value: 'about {{what}}', threshold: 0.4, unit: word, metric: likeness, weight: 2}
+      - {type: contains-any, value: [yes, no]}
+    tags: [a, b]
+    weight: 3
+  - messages:
+      - {role: user, content: Hi}
+      - {role: assistant, content: Hello}
+      - {role: user, content: Bye}
+    system: Another.
+    options: {num_predict: 8}
+"""
+
+
+def test_everything_a_suite_can_say_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "law-suite.yaml"
+    path.write_text("\ufeff" + GOOD, encoding="utf-8")
+    suite = load_suite(path)
+    one, two = suite.cases
+    assert one.messages == (
+        {"role": "system", "content": "You are a clerk."},
+        {"role": "user", "content": "Ask 007 {{as it is}}"},
+    )
+    assert one.assertions[1] == Assertion("rouge-l", "about 007", 0.4, 2.0, "likeness", "word")
+    assert one.assertions[2].value == ("yes", "no")  # not True and False
+    assert (one.weight, one.tags, one.options.num_ctx, one.options.stop) == (3.0, ("a", "b"), 2048, ("###",))
+    assert (two.id, two.messages[0]["content"], len(two.messages)) == ("case-2", "Another.", 4)
+    assert two.options == ChatOptions(0.0, 7, 8, 2048, ("###",))
+    assert suite.gates == ("pass_rate >= 90%", "metric.likeness >= 0.3")
+    assert suite.smoke == {"stops": 0.2}
+    assert suite.name == "law"
+
+
+def test_a_suite_without_gates_wants_all_cases_passed() -> None:
+    head = "version: 1\ntests: [{prompt: Hi"
+    assert parse_suite(head + ", assert: [{type: contains, value: a}]}]").gates == ("pass_rate >= 1",)
+    asked_only = parse_suite(head + "}]")
+    assert (asked_only.gates, asked_only.cases[0].weight) == ((), 0.0)
+
+
+TEST = "version: 1\ntests:\n  - id: a\n    prompt: Hi\n"
+MISTAKES = {
+    "": "the file is empty",
+    "- 1": "a mapping belongs here, not a list",
+    "version: 2\ntests: []": "version 2 of suites is not known",
+    "tests: [{prompt: a}]": "the key `version` is missing",
+    "version: 1\ntests: []": "the suite has no tests",
+    "version: 1\ntests:": "a list belongs here, not nothing",
+    "version: 1\ntests: {a: 1}": "a list belongs here, not a mapping",
+    "version: 1\ntest: []": "did you mean `tests`?",
+    "version: 1\ntests: [\n": "not YAML",
+    "version: 1\ntests:\n\t- a": "YAML takes no tabs",
+    "version: 1\ntests: [{prompt: a {{b}}}]": "quotes around a text with braces",
+    "version: 1\nversion: 1\ntests: [{prompt: a}]": "stands here twice",
+    TEST + "  - id: a\n    prompt: Ho\n": "two tests have the id `a`",
+    TEST + "    promt: x\n": "did you mean `prompt`?",
+    TEST + "    messages: []\n": "either `prompt` or `messages`",
+    TEST + "    tags: {a: 1}\n": "text belongs here, not a mapping",
+    TEST + "    weight: heavy\n": "a number belongs here, not text",
+    TEST + "    weight: 2\n": "asserts nothing",
+    TEST + "    options: {temprature: 1}\n": "did you mean `temperature`?",
+    TEST + "    options: {seed: 1.5}\n": "a whole number belongs here",
+    TEST + "    options: {num_predict: 0}\n": "a number from 1",
+    TEST + "    assert: [{type: contians, value: a}]\n": "did you mean `contains`?",
+    TEST + "    assert: [{type: not-contians, value: a}]\n": "did you mean `not-contains`?",
+    TEST + "    assert: [{value: a}]\n": "the key `type` is missing",
+    TEST + "    assert: [{type: contains}]\n": "`contains` needs a value",
+    TEST + "    assert: [{type: contains, value: ''}]\n": "is empty",
+    TEST + "    assert: [{type: contains, value: [a]}]\n": "text belongs here, not a list",
+    TEST + "    assert: [{type: contains-all, value: a}]\n": "a list belongs here, not text",
+    TEST + "    assert: [{type: contains, value: a, threshold: 1}]\n": "has no threshold",
+    TEST + "    assert: [{type: contains, value: a, unit: char}]\n": "has no unit",
+    TEST + "    assert: [{type: rouge-l, value: a, threshold: 30}]\n": "from 0 to 1",
+    TEST + "    assert: [{type: rouge-l, value: a, unit: chars}]\n": "did you mean `char`?",
+    TEST + "    assert: [{type: regex, value: '(a'}]\n": "not a regular expression",
+    TEST + "    vars: {name: x}\n    system: '{{nme}}'\n": "did you mean `name`?",
+    TEST + "gates: [pas_rate >= 1]\n": "did you mean `pass_rate`?",
+    TEST + "gates: [pass_rate => 1]\n": "not a gate",
+    TEST + "gates: [metric.rouge-l >= 0.3]\n": "no assertion of the suite gives",
+    TEST + "smoke: {stop: 1}\n": "did you mean `stops`?",
+    "version: 1\ntests: [{messages: [{role: bot, content: a}]}]": "unknown role `bot`",
+    "version: 1\ntests: [{messages: [{role: assistant, content: a}]}]": "ends with what the user says",
+    "version: 1\ntests: " + "[" * 100_000: "levels deep",
+    "version: 1\ntests: &a [*a]\n": "a mapping belongs here, not a list",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES, ids=lambda text: MISTAKES[text])
+def test_a_mistake_is_named_with_the_way_out(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_suite(text, "my.yaml")
+    assert MISTAKES[text] in f"{caught.value.message} {caught.value.hint}"
+    assert "my.yaml" in caught.value.where
+
+
+def test_a_mistake_is_named_with_its_line_and_path() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_suite(TEST + "    assert:\n      - type: equals\n        valeu: x\n", "my.yaml")
+    assert caught.value.where == "my.yaml, line 7 (tests[0].assert[0].valeu)"
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such file"), (b"version: \xff", "not UTF-8"), (b"a: \x00", "not YAML")]
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "s.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=said) as caught:
+        load_suite(path)
+    assert str(path) in caught.value.where
+
+
+def test_a_folder_is_no_suite(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        load_suite(tmp_path)
+
+
+def test_the_committed_schema_is_the_one_the_loader_means() -> None:
+    assert suite_schema() == SCHEMA, "run python -m ggship.evals.suite_schema > templates/schemas/suite.schema.json"
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_schema_accepts_what_the_loader_does() -> None:
+    jsonschema.validate(yaml.safe_load(GOOD), SCHEMA)
+
+
+# What only the whole of a suite shows, or a text within, is not for a schema to find.
+BEYOND = (
+    "twice",
+    "two tests",
+    "not YAML",
+    "tabs",
+    "quotes",
+    "empty",
+    "asserts nothing",
+    "regular",
+    "`name`",
+    "gate",
+    "pass_rate",
+)
+BEYOND += ("no assertion", "ends with", "levels deep")
+
+
+@pytest.mark.parametrize(
+    "text", [text for text, said in MISTAKES.items() if not any(word in said for word in BEYOND) and "&a" not in text]
+)
+def test_an_editor_sees_the_mistake_too(text: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text), SCHEMA)
+
+
+def test_the_digest_follows_the_content_and_not_the_looks() -> None:
+    one = parse_suite("version: 1\nname: a\ntests: [{prompt: Hi, id: x}]")
+    same = parse_suite(
+        "# a comment\nversion: 1\nname: b\ntests:\n  - id: x\n    messages: [{role: user, content: Hi}]\n"
+    )
+    other = parse_suite("version: 1\nname: a\ntests: [{prompt: Hi!, id: x}]")
+    assert one.digest == same.digest != other.digest
+
+
+texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(str.strip)
+checks = st.one_of(
+    st.builds(Assertion, st.sampled_from(["contains", "not-icontains", "starts-with"]), texts, weight=st.floats(0, 9)),
+    st.builds(Assertion, st.just("contains-all"), st.lists(texts, min_size=1, max_size=3).map(tuple), metric=texts),
+    st.builds(Assertion, st.just("rouge-l"), texts, st.floats(0, 1), unit=st.sampled_from(["auto", "char", "word"])),
+)
+cases = st.builds(
+    lambda content, assertions, tags, options: Case(
+        "x", (Message(role="user", content=content),), assertions, tags, 1.0 if assertions else 0.0, options
+    ),
+    texts | st.sampled_from(["{{x}}", r"\{{x}}", "{{{{", "a\n\n b:\t- #c", "no", "~", "12"]),
+    st.lists(checks, max_size=3).map(tuple),
+    st.lists(texts, max_size=2).map(tuple),
+    st.builds(ChatOptions, seed=st.integers(0, 9), num_ctx=st.none() | st.integers(1, 9), stop=st.just(("a",))),
+)
+
+
+@given(cases, st.sampled_from([(), ("pass_rate >= 0.5", "errors <= 0")]))
+@settings(deadline=None)
+def test_a_made_suite_survives_being_written(case: Case, gates: tuple[str, ...]) -> None:
+    suite = Suite("made", (case,), gates, {"no-loops": 0.5})
+    assert parse_suite(render_suite(suite)).digest == suite.digest
+
+
+def test_the_guide_names_every_assertion_and_gate() -> None:
+    from ggship.evals.assertions import REGISTRY
+    from ggship.evals.gates import KNOWN
+    from ggship.evals.smoke import CHECKS
+
+    guide = (Path(__file__).parents[2] / "docs" / "suite.md").read_text(encoding="utf-8")
+    assert [name for name in (*REGISTRY, *KNOWN, *CHECKS) if f"`{name}`" not in guide] == []

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ggship.errors import ServerError, ServerUnreachable, UsageError
+from ggship.evals.patterns import Patterns
+from ggship.runtimes.model import Answer
+
+RIGHT = {"France?": "Paris.", "Japan?": "Tokyo.", "Egypt?": "Cairo.", "Peru?": "Lima."}
+
+
+def test_a_model_that_learned_passes_and_beats_its_base(run: Any, scripted: Any, capitals: Any) -> None:
+    report = run(capitals, scripted(RIGHT), scripted({"France?": "Paris!"}, label="base"))
+    assert report.passed
+    assert report.verdict.reasons == ()
+    assert (report.tuned.pass_rate, report.base.pass_rate) == (1.0, 0.25)
+    assert report.comparison.wins == ("japan", "egypt", "peru")
+    assert report.comparison.delta_pass_rate == 0.75
+    assert [case.tuned.outcome for case in report.cases] == ["pass"] * 4
+
+
+def test_one_wrong_answer_fails_the_default_gate(run: Any, scripted: Any, capitals: Any) -> None:
+    report = run(capitals, scripted({**RIGHT, "Peru?": "Quito."}))
+    assert not report.passed
+    assert report.verdict.reasons == ("gate pass_rate >= 1: observed 0.75",)
+    failed = next(case for case in report.cases if case.id == "peru")
+    assert failed.tuned.checks[0].reason == "lacks “Lima”"
+
+
+def test_each_model_is_asked_as_a_group_after_a_warm_up(run: Any, scripted: Any, capitals: Any) -> None:
+    order: list[str] = []
+    tuned, base = scripted(RIGHT), scripted(label="base")
+    run(capitals, tuned, base, on_case=lambda done: order.append(f"{done.side} {done.done}/{done.total}"))
+    assert order == [f"base {n}/8" for n in range(1, 5)] + [f"tuned {n}/8" for n in range(5, 9)]
+    assert len(tuned.asked) == len(base.asked) == 5  # one warm-up each
+    assert tuned.options[0].num_predict == 1
+
+
+def test_the_warm_up_does_not_count_for_speed(run: Any, scripted: Any, capitals: Any) -> None:
+    tuned = scripted({"Hi": Answer("x", "stop", 99.0, load_seconds=12.5), **RIGHT}, seconds=0.25)
+    speed = run(capitals, tuned).timing.tuned
+    assert (speed.p50_seconds, speed.p95_seconds, speed.load_seconds) == (0.25, 0.25, 12.5)
+    assert set(speed.seconds) == {"france", "japan", "egypt", "peru"}
+
+
+def test_options_and_system_reach_the_model(run: Any, scripted: Any, suite: Any) -> None:
+    tuned = scripted()
+    run(suite("{version: 1, defaults: {system: Be brief., options: {num_predict: 9}}, tests: [{prompt: q}]}"), tuned)
+    assert tuned.systems == ["Be brief."]
+    assert tuned.options[1].num_predict == 9
+
+
+def test_an_error_is_neither_pass_nor_fail_and_loses_nothing(run: Any, scripted: Any, capitals: Any) -> None:
+    script = {**RIGHT, "Japan?": ServerError("the server said no", status=500)}
+    report = run(capitals, scripted(script))
+    assert [case.tuned.outcome for case in report.cases] == ["pass", "error", "pass", "pass"]
+    assert (report.tuned.pass_rate, report.errors) == (1.0, 1)
+    assert not report.passed  # three of three passed, and yet: what was not seen is not proven
+    assert "1 case ended in an error" in report.verdict.reasons[0]
+    assert report.cases[1].tuned.error == "the server said no"
+
+
+def test_a_base_that_errs_fails_the_verdict_too(run: Any, scripted: Any, capitals: Any) -> None:
+    base = scripted({"Japan?": ServerError("no", status=500)}, label="base")
+    report = run(capitals, scripted(RIGHT), base)
+    assert not report.passed
+    assert report.comparison.pairs == 3
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "broken"])
+def test_a_server_that_dies_is_not_waited_for(run: Any, scripted: Any, suite: Any, kind: str) -> None:
+    tests = "".join(f"  - {{id: c{n}, prompt: q{n}, assert: [{{type: contains, value: a}}]}}\n" for n in range(60))
+    error = ServerUnreachable("nothing answers") if kind == "unreachable" else ServerError("the connection broke")
+    tuned = scripted({f"q{n}": "a" if n < 37 else error for n in range(60)})
+    report = run(suite(f"version: 1\ntests:\n{tests}"), tuned)
+    assert report.tuned.passes == 37
+    assert report.errors == 23
+    assert len(tuned.asked) <= 1 + 37 + 2
+    assert report.cases[-1].tuned.error.startswith("not asked: the server was gone at case c3")
+
+
+def test_a_base_that_is_gone_does_not_lose_the_tuned_answers(run: Any, scripted: Any, capitals: Any) -> None:
+    base = scripted(otherwise=ServerUnreachable("nothing answers"), label="base")
+    report = run(capitals, scripted(RIGHT), base)
+    assert report.tuned.passes == 4
+    assert report.base.errors == 4
+    assert base.asked == ["Hi", "France?"]
+
+
+def test_one_broken_connection_is_only_one_error(run: Any, scripted: Any, capitals: Any) -> None:
+    report = run(capitals, scripted({**RIGHT, "France?": ServerError("the connection broke")}))
+    assert (report.tuned.passes, report.errors) == (3, 1)
+
+
+def test_an_endless_regex_is_an_error_of_its_case_alone(run: Any, scripted: Any, suite: Any) -> None:
+    text = r"""
+    version: 1
+    tests:
+      - {id: bad, prompt: q, assert: [{type: regex, value: '(a+)+$'}]}
+      - {id: good, prompt: q, assert: [{type: regex, value: 'b$'}]}
+    """
+    with Patterns(limit=0.3) as patterns:
+        report = run(suite(text), scripted(otherwise="a" * 40 + "b"), patterns=patterns)
+    assert [case.tuned.outcome for case in report.cases] == ["error", "pass"]
+    assert report.cases[0].tuned.text.endswith("ab")
+    assert "took longer" in report.cases[0].tuned.error
+
+
+def test_gates_that_need_a_base_are_refused_before_anything_is_asked(run: Any, scripted: Any, suite: Any) -> None:
+    tuned = scripted()
+    text = "{version: 1, gates: [regressions <= 0], tests: [{prompt: q, assert: [{type: contains, value: a}]}]}"
+    with pytest.raises(UsageError, match="needs the base"):
+        run(suite(text), tuned)
+    assert tuned.asked == []
+
+
+def test_what_weighs_nothing_decides_nothing(run: Any, scripted: Any, suite: Any) -> None:
+    report = run(
+        suite(
+            """
+            version: 1
+            tests:
+              - prompt: France?
+                assert:
+                  - {type: contains, value: Paris}
+                  - {type: contains, value: Lyon, weight: 0, metric: lyon}
+              - {prompt: Mars?, weight: 0, assert: [{type: contains, value: none}]}
+              - {prompt: Just asked}
+            """
+        ),
+        scripted(RIGHT),
+    )
+    assert report.passed
+    assert (report.tuned.passes, report.tuned.fails, report.tuned.pass_rate) == (1, 0, 1.0)
+    assert report.tuned.metrics["lyon"] == 0.0
+    assert report.cases[0].tuned.score == 1.0
+
+
+def test_weights_shift_the_pass_rate(run: Any, scripted: Any, suite: Any) -> None:
+    text = """
+    version: 1
+    gates: [pass_rate >= 0.75]
+    tests:
+      - {prompt: France?, weight: 3, assert: [{type: contains, value: Paris}]}
+      - {prompt: Mars?, assert: [{type: contains, value: Olympus}]}
+    """
+    report = run(suite(text), scripted(RIGHT))
+    assert report.tuned.pass_rate == 0.75
+    assert report.passed
+
+
+def test_lone_surrogates_do_not_stop_the_report(run: Any, scripted: Any, capitals: Any) -> None:
+    report = run(capitals, scripted({**RIGHT, "France?": "Paris \ud83d\x00"}))
+    assert report.cases[0].tuned.text == "Paris \ufffd\x00"
