@@ -112,6 +112,8 @@ class _Reader:
 
     def _command(self) -> Command:
         line = self.line
+        if not is_print(self.text[self.at]):
+            self._take()  # Ollama drops one such character before a command, too
         word = self._word(lambda char: char.isascii() and char.isalpha())
         name = word.lower()
         if name not in COMMANDS:

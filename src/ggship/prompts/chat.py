@@ -6,14 +6,16 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 
 from ggship.errors import BadFile
 from ggship.prompts.sandbox import RaisedByTemplate, Sandbox
-from ggship.runtimes.model import Message
+
+if TYPE_CHECKING:
+    from ggship.runtimes.model import Message
 
 
 class TemplateRefused(BadFile):

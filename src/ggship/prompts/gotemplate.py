@@ -137,14 +137,21 @@ def _said(before: str, after: str) -> str:
     return literal(before) + "{{ .Content }}" + literal(after)
 
 
-_ODD = re.compile(r'\{\{|\}\}|"""')
+# What is never left as it stands: braces that Go would take for an action, quotes that would end a Modelfile's value.
+_ODD = re.compile(r'\{\{+|\}\}+|"""|[^\n\t]', re.DOTALL)
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 def literal(text: str) -> str:
     """Text as it stands in a Go template: what Go or the Modelfile grammar would change is put into a string."""
-    text = _ODD.sub(lambda found: _quoted(found.group()), text)
-    return "".join(char if is_print(char) or char in " \t\n" else _quoted(char) for char in text)
+
+    def one(found: re.Match[str]) -> str:
+        part, following = found.group(), text[found.end() : found.end() + 1]
+        # A brace before an action would open it one brace too early; these may all be followed by one.
+        early = part == "{" and (not following or not is_print(following) or following in '}"')
+        return _quoted(part) if early or len(part) > 1 or not is_print(part) else part
+
+    return _ODD.sub(one, text)
 
 
 def _quoted(text: str) -> str:

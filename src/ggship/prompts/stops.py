@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from ggship.bases.model import Base
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.pieces import NoPattern, Pieces, find_pieces
 from ggship.prompts.tokens import TokenNames, special_tokens
-from ggship.runs.model import Run
+
+if TYPE_CHECKING:
+    from ggship.bases.model import Base
+    from ggship.runs.model import Run
 
 # What control tokens look like in text: <|im_end|>, <｜end▁of▁sentence｜>, <end_of_turn>, </s>, [INST].
 _MARK = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|</?[A-Za-z_][\w.]*>|\[/?[A-Z_]{2,}\]")

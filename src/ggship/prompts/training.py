@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ggship.bases.model import Base
+from typing import TYPE_CHECKING
+
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.tokens import TokenNames, special_tokens
-from ggship.runs.model import Run
+
+if TYPE_CHECKING:
+    from ggship.bases.model import Base
+    from ggship.runs.model import Run
 
 
 def training_prompt(run: Run, base: Base, names: TokenNames | None = None) -> ChatTemplate | None:

@@ -1,0 +1,87 @@
+"""Chat templates are rendered in a sandbox, and what they do wrong is said with their line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from ggship.errors import BadFile
+from ggship.prompts import PROBES, SPACED_PROBES, ChatTemplate, TemplateRefused
+
+ASK = [{"role": "user", "content": "Hello"}]
+
+
+def render(text: str, **options: object) -> str:
+    return ChatTemplate(text, source="chat_template.jinja").render(ASK, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("{{ ''.__class__.__mro__ }}", 1, "__class__"),
+        ("\n{{ cycler.__init__.__globals__ }}", 2, "__init__"),
+        ("\n\n{{ messages.append(1) }}", 3, "append"),
+        ("{{ messages[0].update(role='x') }}", 1, "update"),
+        ("{% for i in range(500) %}\n{% for j in range(500) %}a{% endfor %}{% endfor %}", 2, "turns"),
+        ("{% for i in range(99999999) %}{% endfor %}", 1, "Range too big"),
+        ("{% include 'secret' %}", 1, "no loader"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", 1, "recursion"),
+        ("one\n{% if %}", 2, "no valid Jinja"),
+        ("one\n\n{{ messages[7].content }}", 3, "has no element 7"),
+        ("one\n{{ messages[0].name.first }}", 2, "has no attribute 'name'"),
+        ("one\n{{ 1 // 0 }}", 2, "division"),
+    ],
+)
+def test_what_a_template_does_wrong_is_said_with_its_line(text, line, words):
+    with pytest.raises(BadFile) as caught:
+        render(text)
+    assert words in caught.value.message
+    assert caught.value.where == f"chat_template.jinja: line {line}"
+
+
+def test_output_without_end_is_refused():
+    with pytest.raises(BadFile, match="longer than 2000000 characters"):
+        render("{{ 'a' * 3000000 }}")
+
+
+def test_a_template_that_refuses_says_so_in_its_own_words():
+    with pytest.raises(TemplateRefused, match="System role not supported"):
+        render("{{ raise_exception('System role not supported') }}")
+
+
+def test_json_is_written_as_training_wrote_it():
+    tools = [{"name": "法律", "description": "<b> & 'c'"}]
+    assert render("{{ tools | tojson }}", tools=tools) == '[{"name": "法律", "description": "<b> & \'c\'"}]'
+    assert render("{{ tools | tojson(indent=1) }}", tools=tools).startswith('[\n {\n  "name"')
+
+
+def test_blocks_leave_no_lines_and_marks_of_training_no_trace():
+    turn = "    {% generation %}\n{{ m.content }}\n{% endgeneration %}\n{% break %}\n"
+    text = "{% for m in messages %}\n" + turn + "{% endfor %}\nend"
+    assert render(text) == "Hello\nend"
+
+
+def test_tokens_are_there_only_where_the_tokenizer_has_them():
+    text = "{% if bos_token is defined %}{{ bos_token }}{% else %}none{% endif %}"
+    assert render(text) == "none"
+    assert ChatTemplate(text, bos_token="<s>").render(ASK) == "<s>"
+
+
+def test_the_day_is_the_one_that_is_given():
+    assert render("{{ strftime_now('%d %b %Y') }}", now=datetime(2024, 7, 26)) == "26 Jul 2024"
+
+
+def test_a_template_cannot_change_the_conversation_of_the_caller():
+    messages = [{"role": "user", "content": "Hello"}]
+    with pytest.raises(BadFile):
+        ChatTemplate("{% set messages[0].content = 'x' %}").render(messages)
+    assert messages == ASK
+
+
+def test_probes_are_many_and_end_with_a_question():
+    assert len({probe.name for probe in (*PROBES, *SPACED_PROBES)}) == len(PROBES) + len(SPACED_PROBES)
+    for probe in (*PROBES, *SPACED_PROBES):
+        assert probe.turns[-1][0] == "user"
+    for probe in PROBES:
+        assert all(text == text.strip() for _, text in probe.turns)
