@@ -142,12 +142,29 @@ def test_the_model_card_gives_name_licence_and_base(make_run, make_base, tmp_pat
     assert fields["general.languages"] == ["no"]
 
 
-def test_a_model_card_that_is_no_yaml_does_not_stop_the_conversion(make_run, make_base, tmp_path, read_gguf):
+@pytest.mark.parametrize(
+    "card",
+    [
+        "a: [b\n: :",
+        "base_model: [1, {a: b}, null]",
+        "language: [zh, no]\ntags: [1, null]\nlicense: 2.0",
+        "- a",
+        "datasets: {a: 1}",
+    ],
+)
+def test_an_odd_model_card_does_not_stop_the_conversion(card, make_run, make_base, tmp_path, read_gguf):
     run = make_run()
-    (run.path / "README.md").write_text("---\na: [b\n: :\n---\n")
+    (run.path / "README.md").write_text(f"---\n{card}\n---\n")
     convert_adapter(run, tmp_path / "a.gguf", base=make_base())
     fields, _ = read_gguf(tmp_path / "a.gguf")
     assert fields["general.name"] == "Law Lora"
+
+
+def test_norwegian_is_a_language_not_false(make_run, make_base, tmp_path, read_gguf):
+    run = make_run()
+    (run.path / "README.md").write_text("---\nlanguage: [zh, no]\n---\n")
+    convert_adapter(run, tmp_path / "a.gguf", base=make_base())
+    assert read_gguf(tmp_path / "a.gguf")[0]["general.languages"] == ["zh", "no"]
 
 
 def test_progress_counts_every_tensor(make_run, make_base, tmp_path):

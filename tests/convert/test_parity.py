@@ -74,7 +74,9 @@ library_name: peft
 pipeline_tag: text-generation
 datasets:
 - some-org/law-questions
-language: [zh, no]
+language:
+- zh
+- no
 tags: [lora, llama-factory]
 ---
 # A model card

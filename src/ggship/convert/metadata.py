@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,35 @@ def _load(run_path: Path, total: int) -> Any:
 
     try:
         metadata = gguf.Metadata.load(None, run_path, None, total)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        # A README that is no YAML says nothing of the weights: go by the folder's name alone.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError):
+        # gguf trips over a README that is no YAML or has odd types in it. It says nothing of the weights: go by the
+        # folder's name alone.
         metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), {}, {}, run_path, total)
+    _tidy(metadata)
     if getattr(metadata, "sampling_penalty_repeat", 0) is None:
         metadata.sampling_penalty_repeat = _repetition_penalty(run_path)
     return metadata
+
+
+def _tidy(metadata: Any) -> None:
+    """Make texts of what a model card has in the place of texts (`language: [zh, no]` is a list with False in it)."""
+    for field in fields(metadata):
+        value = getattr(metadata, field.name)
+        if field.name.startswith("sampling_") or value is None:
+            continue
+        if field.name in ("base_models", "datasets"):
+            setattr(metadata, field.name, [{key: _text(item) for key, item in entry.items()} for entry in value])
+        elif isinstance(value, (list, tuple)):
+            setattr(metadata, field.name, [_text(item) for item in value])
+        else:
+            setattr(metadata, field.name, _text(value))
+
+
+def _text(value: Any) -> str:
+    # YAML 1.1 reads yes and no as true and false; Norwegian is `no`.
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def _repetition_penalty(run_path: Path) -> float | None:

@@ -1,0 +1,34 @@
+"""Refuse to build a wheel that would lack the vendored converter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class VendorHook(BuildHookInterface[Any]):
+    """Checks vendor/llama.cpp against its lock before a wheel is built; an editable install needs no vendored files."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+        """Stop the build where a file is missing or changed."""
+        if self.target_name != "wheel" or version == "editable":
+            return
+        vendor = Path(self.root) / "vendor"
+        lock = json.loads((vendor / "llama.cpp.lock.json").read_text(encoding="utf-8"))
+        bad = [name for name, digest in lock["files"].items() if sha256(vendor / "llama.cpp" / name) != digest]
+        if bad:
+            raise SystemExit(
+                f"vendor/llama.cpp is not whole: {len(bad)} of {len(lock['files'])} files are missing or changed"
+                f" ({', '.join(bad[:3])}).\nA wheel carries them. Fill the folder first: ./scripts/vendor"
+            )
+
+
+def sha256(path: Path) -> str:
+    """The file's hex digest, "" where it is not there."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
