@@ -25,9 +25,8 @@ GO = {
     ALL + "[{{ .Role }} {{ .Content }}]{{ end }}": "[system S][user U][assistant A][user V\n\nW]",
     ALL + '{{ if eq .Role "user" "system" }}{{- continue }}{{ end }}{{ .Content }}{{ end }}': "A",
     '{{- /* c */ -}} x {{ "a\\u3000}}" }}{{ `raw}}` }}' + ALL + "{{ end }}": "x a\u3000}}raw}}",
-    '{{ $a := "1" }}{{ range $i, $_ := .Messages }}{{ $a = .Role }}{{ if gt $i 0 }}{{ break }}{{ end }}{{ end }}{{ $a }}': (
-        "user"
-    ),
+    '{{ $a := "1" }}{{ range $i, $_ := .Messages }}{{ $a = .Role }}{{ if gt $i 0 }}{{ break }}{{ end }}{{ end }}'
+    "{{ $a }}": "user",
     "{{ with .System }}S={{ . }}{{ else }}none{{ end }}" + ALL + "{{ end }}": "S=S",
     "{{ if .Nope }}a{{ else if and .System (eq (len .Messages) 4) }}b{{ else }}c{{ end }}" + ALL + "{{ end }}": "b",
     '{{ (index .Messages 0).Role }}{{ .System | print "p" }}{{ not .Tools }}' + ALL + "{{ end }}": "systempStrue",

@@ -65,6 +65,8 @@ def _parse(text: str) -> Modelfile:
 
 
 def _typed(command: Command) -> Scalar:
+    if not command.key:
+        raise UsageError("PARAMETER is followed by one space and a name", where=f"line {command.line}")
     try:
         return typed(command.key, command.value)
     except UsageError as error:

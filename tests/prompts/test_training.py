@@ -1,0 +1,142 @@
+"""The prompt of training, its special tokens and its stops are found where training left them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ggship.errors import BadFile
+from ggship.prompts import (
+    ChatTemplate,
+    family,
+    gguf_chat_template,
+    server_adds_bos,
+    special_tokens,
+    stop_strings,
+    training_prompt,
+)
+
+SMOLLM = family("smollm2")
+NAMES = {0: "<|endoftext|>", 1: "<|im_start|>", 2: "<|im_end|>"}
+IDS = {"bos_token_id": 1, "eos_token_id": 2}
+
+
+def test_the_template_of_the_run_goes_before_the_one_of_the_base(make_run, make_base):
+    run = make_run("{{ 'run' }}", tokenizer_config={"bos_token": "<s>", "eos_token": {"content": "</s>"}})
+    chat = training_prompt(run, make_base(SMOLLM.text, **IDS), NAMES)
+    assert chat is not None
+    assert (chat.text, chat.bos_token, chat.eos_token) == ("{{ 'run' }}", "<s>", "</s>")
+    assert chat.source == "chat_template.jinja of the run"
+
+
+def test_a_template_that_is_the_same_as_the_base_says_so(make_run, make_base):
+    chat = training_prompt(make_run(SMOLLM.text), make_base(SMOLLM.text, **IDS), NAMES)
+    assert chat is not None
+    assert "the same as the base's" in chat.source
+
+
+def test_without_one_in_the_run_it_is_the_base_with_its_own_tokens(make_run, make_base):
+    chat = training_prompt(make_run(), make_base(SMOLLM.text, **IDS), NAMES)
+    assert chat is not None
+    assert (chat.text, chat.bos_token, chat.eos_token) == (SMOLLM.text, "<|im_start|>", "<|im_end|>")
+    assert "ollama:smollm2:135m" in chat.source
+
+
+def test_with_none_anywhere_there_is_none(make_run, make_base):
+    assert training_prompt(make_run(), make_base(**IDS), NAMES) is None
+
+
+def test_tokens_may_be_named_by_a_function_or_not_at_all(make_run, make_base):
+    run, base = make_run(), make_base(SMOLLM.text, **IDS)
+    assert special_tokens(run, base, NAMES.get).eos == "<|im_end|>"
+    nameless = special_tokens(run, base)
+    assert (nameless.bos, nameless.eos, nameless.ends) == (None, None, ())
+
+
+def test_a_tokenizer_without_bos_has_none_whatever_the_base_says(make_run, make_base):
+    run = make_run(tokenizer_config={"bos_token": None, "eos_token": "<|im_end|>"})
+    assert special_tokens(run, make_base(**IDS), NAMES).bos is None
+
+
+def test_the_base_directory_is_read_where_the_run_has_no_tokenizer(make_run, make_base, tmp_path):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}), "utf-8")
+    assert special_tokens(make_run(), make_base(config_dir=folder)).eos == "</s>"
+
+
+def test_a_damaged_tokenizer_file_is_named(make_run, make_base):
+    run = make_run(tokenizer_config={})
+    (run.path / "tokenizer_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(BadFile) as caught:
+        special_tokens(run, make_base())
+    assert "tokenizer_config.json" in str(caught.value)
+
+
+def test_stops_of_smollm2(make_run, make_base):
+    run, base = make_run(), make_base(SMOLLM.text, **IDS)
+    chat = training_prompt(run, base, NAMES)
+    assert chat is not None
+    assert stop_strings(run, base, chat, NAMES) == ("<|im_end|>", "<|im_start|>")
+
+
+@pytest.mark.parametrize("where", ["tokenizer_config", "added_tokens", "tokenizer"])
+def test_every_end_of_generation_config_is_a_stop_by_its_name(make_run, make_base, where):
+    listed = {
+        "tokenizer_config": {
+            "added_tokens_decoder": {"7": {"content": "<|observation|>"}, "8": {"content": "<|user|>"}}
+        },
+        "added_tokens": {"<|observation|>": 7, "<|user|>": 8},
+        "tokenizer": {"added_tokens": [{"id": 7, "content": "<|observation|>"}, {"id": 8, "content": "<|user|>"}]},
+    }[where]
+    files = {"generation_config": {"eos_token_id": [2, 8, 7, 99]}, where: listed}
+    run, base = make_run(**files), make_base(eos_token_id=2)
+    stops = stop_strings(run, base, family("chatglm3"), {2: "</s>"})
+    assert set(stops) == {"</s>", "<|user|>", "<|observation|>"}
+    assert len(stops) == 3
+
+
+def test_plain_text_formats_stop_at_the_next_question(make_run, make_base):
+    run = make_run(tokenizer_config={"eos_token": "</s>"})
+    assert stop_strings(run, make_base(), family("alpaca")) == ("</s>", "### Instruction:")
+    assert stop_strings(run, make_base(), family("vicuna")) == ("</s>", "USER:")
+
+
+def test_no_stop_is_empty_white_space_or_twice(make_run, make_base):
+    turn = "{{ '\\n' }}{{ m.content }}{{ ' \\n' }}"
+    plain = ChatTemplate("{% for m in messages %}" + turn + "{% endfor %}", eos_token="\n")
+    run = make_run(generation_config={"eos_token_id": [0, 1, 1]})
+    assert stop_strings(run, make_base(), plain, {0: "", 1: "<e>"}) == ("<e>",)
+
+
+def test_a_template_without_a_pattern_still_stops_at_eos(make_run, make_base):
+    run = make_run(tokenizer_config={"eos_token": "</s>"})
+    upper = ChatTemplate("{% for m in messages %}{{ m.content | upper }}{% endfor %}", eos_token="</s>")
+    assert stop_strings(run, make_base(), upper) == ("</s>",)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "adds"),
+    [
+        ({"model": "llama"}, True),
+        ({"model": "llama", "add_bos_token": False}, False),
+        ({"model": "gpt2", "pre": "llama-bpe"}, True),
+        ({"model": "gpt2", "pre": "tekken"}, True),
+        ({"model": "gpt2", "pre": "qwen2"}, False),
+        ({"model": "gpt2", "pre": "smollm", "add_bos_token": False}, False),
+        ({"model": "gpt2", "pre": "gemma4", "add_bos_token": False}, True),
+        ({}, False),
+    ],
+)
+def test_who_adds_the_bos_token_is_known_from_the_metadata(metadata, adds):
+    assert server_adds_bos({f"tokenizer.ggml.{name}": value for name, value in metadata.items()}) is adds
+
+
+def test_what_only_training_knew_is_written_into_the_merged_model():
+    text = "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}{{ style }}"
+    chat = ChatTemplate(text, arguments={"enable_thinking": False, "style": '"法"'})
+    alone = ChatTemplate(gguf_chat_template(chat))
+    ask = [{"role": "user", "content": "x"}]
+    assert alone.render(ask) == chat.render(ask) == '<think></think>"法"'
+    assert gguf_chat_template(SMOLLM) == SMOLLM.text
