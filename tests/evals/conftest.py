@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from textwrap import dedent
 from typing import Any
@@ -12,8 +12,6 @@ import pytest
 
 from ggship.evals import Report, Suite, evaluate, parse_suite
 from ggship.runtimes.model import Answer, ChatOptions, Message
-
-Said = "str | Answer | Exception"
 
 
 @dataclass
@@ -98,3 +96,28 @@ def capitals(suite: Callable[[str], Suite]) -> Suite:
           - {id: peru, prompt: Peru?, assert: [{type: contains, value: Lima}]}
         """
     )
+
+
+HOSTILE = (
+    "</div></details></style></script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    "<svg onload=alert(3)> <a href='javascript:alert(4)'>x</a> {{ 7 * 7 }} {% raw %} ${7*7} ]]> &lt;b&gt;"
+    "\x1b[31mred\x1b[0m \x00\x07\x9b \u202egnp.exe\u202c \u2066a\u2069 \ufeff\u200b \U000e0041 \ud800 \" ' ` \u2028"
+)
+
+
+@pytest.fixture
+def hostile(run: Any, scripted: Any, suite: Any) -> Report:
+    """A report whose every text is an attack."""
+    made = parse_suite(
+        "version: 1\ntests: [{prompt: Paris?, assert: [{type: contains, value: Paris}]}, {prompt: Rome?}]", "s"
+    )
+    attack = HOSTILE.replace("\ud800", "\ufffd")
+    cases = tuple(
+        replace(case, id=f"{number}{attack}", messages=(Message(role="user", content=attack),), tags=(attack,))
+        for number, case in enumerate(made.cases)
+    )
+    alike = "words that both say, so that the rest is marked as what only one says. " * 8
+    tuned = scripted(otherwise=alike + HOSTILE, label=f"tuned{attack}")
+    base = scripted(otherwise=alike + HOSTILE.replace("<script>alert(1)</script>", ""), label=f"base{attack}")
+    report: Report = run(replace(made, name=attack, cases=cases), tuned, base)
+    return report

@@ -213,7 +213,7 @@ cases = st.builds(
 
 
 @given(cases, st.sampled_from([(), ("pass_rate >= 0.5", "errors <= 0")]))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_made_suite_survives_being_written(case: Case, gates: tuple[str, ...]) -> None:
     suite = Suite("made", (case,), gates, {"no-loops": 0.5})
     assert parse_suite(render_suite(suite)).digest == suite.digest
