@@ -69,6 +69,10 @@ def locate(ref: HubRef, *, pull: bool = False) -> tuple[Path, str]:
             path = Path(hub.hf_hub_download(ref.repository, ref.file, **common))
         else:
             path = Path(hub.snapshot_download(ref.repository, allow_patterns=_PATTERNS, **common))
+    except errors.HFValidationError as error:
+        raise UsageError(
+            f"this is no name of a model on the Hugging Face hub: {ref.repository}", where=str(error).splitlines()[0]
+        ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         if pull and not isinstance(error, errors.LocalEntryNotFoundError):
             raise BaseNotFound(

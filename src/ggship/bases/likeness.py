@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Words that tell variants of a family apart: they must be the same on both sides.
-_VARIANTS = frozenset(
-    ("instruct", "chat", "base", "it", "coder", "math", "vl", "thinking", "reasoning", "distill", "vision", "guard")
-)
+# Words that tell variants of a family apart. Ollama's names leave the first ones out: qwen2.5:7b is the instruct model.
+_ASSISTANTS = frozenset(("instruct", "chat", "it"))
+_OTHERS = frozenset(("base", "coder", "math", "vl", "thinking", "reasoning", "distill", "vision", "guard"))
 _NOISE = re.compile(
     r"^(?:gguf|ggml|hf|latest|f16|fp16|bf16|f32|fp32|i?q\d.*|[ksml]|xs|xxs|nl|unsloth|bnb|4bit|8bit|gptq|awq|int[48]|mlx|v)$"
 )
@@ -35,26 +34,35 @@ def unquantized(name: str) -> str:
     return re.sub(r"(?:-unsloth)?-bnb-[48]bit$", "", name, flags=re.IGNORECASE)
 
 
-def likeness(named: str, candidate: str) -> float:
-    """0 (nothing in common) to 1 (each word of `named` is in `candidate`); less where variants differ.
+def likeness(named: str, *candidate: str) -> float:
+    """0 (nothing in common) to 1 (each word of `named` is in a name of the candidate); near 0 where variants differ.
 
-    Law: likeness(x, x) == 1 where x has any word that tells something.
+    candidate: all names that one model has. Laws: likeness(x, x) == 1 where x has any word that tells something;
+    an instruct model is never like a base that training named without that word, nor a coder model like a plain one.
     """
-    last = unquantized((repository_of(named)[0] or named).replace("\\", "/").rstrip("/").rpartition("/")[2])
-    ours, theirs = _words(last), _words(unquantized(candidate))
+    ours = _words(_last(named))
+    theirs = {word for name in candidate for word in _words(unquantized(name))}
     if not ours:
         return 0.0
-    run_together = "".join(re.findall(r"[a-z0-9.]+", candidate.lower()))
-    common = [word for word in ours if word in theirs or (len(word) > 2 and word in run_together)]
-    score = len(common) / len(ours)
-    odd = ((set(theirs) & _VARIANTS) - set(ours)) | ((set(ours) & _VARIANTS) - set(common))
-    return max(0.0, score - 0.6 * len(odd))
+    run_together = " ".join("".join(re.findall(r"[a-z0-9.]+", name.lower())) for name in candidate)
+    there = [word for word in ours if word in theirs or (len(word) > 2 and word in run_together)]
+    said = theirs & (_ASSISTANTS | _OTHERS)
+    wanted = set(ours) & (_ASSISTANTS | _OTHERS)
+    silent = (wanted & _ASSISTANTS) - set(there) if not said else set()
+    if (said - wanted) or (wanted - set(there) - silent):
+        return 0.1 * len(there) / len(ours)
+    counted = [word for word in ours if word not in silent]
+    return len(there) / len(counted) - 0.05 * len(silent) if counted else 0.0
 
 
 def tells_a_model(named: str) -> bool:
     """Whether a name says which model it is (`Qwen2.5-7B`), rather than where someone put it (`/data/model`)."""
-    last = (repository_of(named)[0] or named).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return any(any(char.isdecimal() for char in word) for word in _words(unquantized(last)))
+    return any(any(char.isdecimal() for char in word) for word in _words(_last(named)))
+
+
+def _last(named: str) -> str:
+    """The part of a path or repository that names the model."""
+    return unquantized((repository_of(named)[0] or named).replace("\\", "/").rstrip("/").rpartition("/")[2])
 
 
 def _words(name: str) -> list[str]:

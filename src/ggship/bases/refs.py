@@ -34,7 +34,7 @@ def resolve_ref(ref: str, *, ollama: OllamaLister | None = None, pull: bool = Fa
         return _from_directory(path, ref=ref)
     if path.is_file():
         return base_from_gguf(path, ref=ref)
-    if repository_of(ref)[0] == ref:
+    if repository_of(ref)[0] == ref and not ref.endswith(".gguf"):
         hint = f"did you mean --base hf:{ref} ?"
     elif "/" not in ref and not ref.endswith(".gguf"):
         hint = f"did you mean --base ollama:{ref} ?"

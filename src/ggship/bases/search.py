@@ -78,8 +78,9 @@ class _Search:
         return True
 
     def _likeness(self, base: Base) -> float:
-        names = [base.ref.removeprefix("ollama:"), str(base.metadata.get("general.name", "")), _identity(base)]
-        return max(likeness(self.run.base_named, Path(name).name if "/" in name else name) for name in names)
+        ref = base.ref.removeprefix("ollama:")
+        names = [Path(ref).name if "/" in ref else ref, str(base.metadata.get("general.name", "")), _identity(base)]
+        return likeness(self.run.base_named, *names)
 
     def _explain(self, ranked: list[Base]) -> Base:
         best, others = ranked[0], tuple(base.ref for base in ranked[1:])
@@ -191,10 +192,18 @@ def _cached(run: Run, pull: bool, search: _Search) -> Iterator[Base]:
     name = original.rpartition("/")[2].casefold()
     same = [other for other in cached_repositories() if other.rpartition("/")[2].casefold() == name]
     for candidate in dict.fromkeys((original, *same)):
-        ref = HubRef(candidate, (run.base_revision or revision) if candidate == repository else "")
+        wanted = (run.base_revision or revision) if candidate == repository else ""
         # What training named may be downloaded; a copy of that name elsewhere may only be used where it is.
-        read = partial(from_hub, ref, pull=pull and candidate == original, found="")
-        yield from search.read(str(ref), read, "the Hugging Face cache holds it")
+        fetch = pull and candidate == original
+        found = list(_at(HubRef(candidate, wanted), search, pull=fetch, found="the Hugging Face cache holds it"))
+        if not found and wanted and not run.base_revision:
+            aside = "the Hugging Face cache holds it, at another revision than training used"
+            found = list(_at(HubRef(candidate), search, pull=False, found=aside))
+        yield from found
+
+
+def _at(ref: HubRef, search: _Search, *, pull: bool, found: str) -> Iterator[Base]:
+    return search.read(str(ref), partial(from_hub, ref, pull=pull, found=""), found)
 
 
 def _entries(directory: Path) -> list[Path]:
