@@ -75,6 +75,8 @@ def convert_adapter(
 
     if outtype not in OUTTYPES:
         raise UsageError(f"no such outtype: {outtype}", hint=f"one of {', '.join(OUTTYPES)}")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", hint=f"name the file to write: --out {out / 'adapter.gguf'}")
     refuse_inexpressible(run)
     chosen, _ = choose_converter(run, base, converter)
     partial = out.with_name(out.name + ".partial")
