@@ -110,7 +110,7 @@ def _strategy(options: PackageOptions, base: Base, runtime: Runtime | None) -> t
     why = "as you asked" if options.strategy == "merge" else f"{server} takes no adapters"
     if runtime is None and options.strategy == "auto":
         why = "no server is involved, and a merged model runs on every one"
-    if base.gguf is None:
+    if base.gguf is None and base.config_dir is None:
         raise BaseNotFound(
             "merging needs the base's weights as a file on this machine",
             where=f"{base.ref} ({base.found}) is not readable here",

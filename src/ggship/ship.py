@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from ggship.bases import check_fit, find_base
+from ggship.bases import check_fit, find_base, with_weights
 from ggship.clock import Clock, SystemClock
 from ggship.digests import DigestCache
 from ggship.errors import GateFailed
@@ -21,6 +21,9 @@ from ggship.runner import Runner, run_subprocess
 from ggship.runs import read_run
 from ggship.runtimes.model import Runtime
 from ggship.stages.job import Job
+
+if TYPE_CHECKING:
+    from ggship.runtimes.ollama import OllamaRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,7 @@ def prepare(
 
     run = read_run(options.run, checkpoint=options.checkpoint)
     refuse_inexpressible(run)
-    lister = getattr(runtime, "lister", None)
-    base = find_base(run, options.base, ollama=lister() if lister else None, pull=options.pull)
+    base = find_base(run, options.base, ollama=_lister(runtime), pull=options.pull)
     check_fit(run, base)
     plan = decide(options, run, base, runtime)
     prompt = plan_prompt(run, base, options, plan)
@@ -133,6 +135,8 @@ def package_job(
     with ExitStack() as stack:
         stack.enter_context(holding(place, on_wait=on_wait))
         place.prepare()
+        if job.plan.strategy == "merge" or job.plan.base_file:
+            job = replace(job, base=with_weights(job.base, runner=job.runner))
         if job.runtime is not None:
             stack.enter_context(temporary(job.runtime, staging_name(options.name), base_name(options.name)))
         try:
@@ -150,10 +154,32 @@ def package_job(
                 name=options.name,
                 path=str(place.final.resolve()),
                 base=str(job.base.gguf.resolve()) if job.base.gguf else job.base.ref,
-                host=str(getattr(job.runtime, "host", "") or ""),
+                host=job.host or "",
             )
         )
     return _shipped(job, place, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lister:
+    """An Ollama server as the search for a base sees it."""
+
+    runtime: OllamaRuntime
+
+    def tags(self) -> Sequence[str]:
+        return [str(model["name"]) for model in self.runtime.client.tags()]
+
+    def show(self, name: str, *, verbose: bool = False) -> Mapping[str, Any]:
+        return self.runtime.client.show(name, verbose=verbose)
+
+    def is_local(self) -> bool:
+        return self.runtime.is_local()
+
+
+def _lister(runtime: Runtime | None) -> _Lister | None:
+    from ggship.runtimes.ollama import OllamaRuntime
+
+    return _Lister(runtime) if isinstance(runtime, OllamaRuntime) else None
 
 
 def _sweep(place: Place) -> None:

@@ -112,7 +112,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         "model": {
             "runtime": job.runtime.kind if job.runtime else "none",
             "server": created.get("runtime"),
-            "host": getattr(job.runtime, "host", None),
+            "host": job.host,
             "name": job.options.name if created else None,
             "digest": created.get("digest"),
         },

@@ -35,6 +35,12 @@ class Job:
     clock: Clock
     runner: Runner
 
+    @property
+    def host(self) -> str | None:
+        """The address of the server, where there is one."""
+        client = getattr(self.runtime, "client", None)
+        return str(client.url) if client else None
+
     def parameters(self) -> dict[str, Any]:
         """The Modelfile parameters of the model."""
         return {"stop": list(self.prompt.stops)} if self.prompt.stops else {}
