@@ -73,7 +73,8 @@ class Child:
         except BaseException:
             self.close()
             raise
-        self.http = Transport(url, headers={"Authorization": f"Bearer {key}"})
+        # llama.cpp closes a connection that was idle for 5 seconds, now and then just when the next question comes.
+        self.http = Transport(url, headers={"Authorization": f"Bearer {key}", "Connection": "close"})
 
     @property
     def pid(self) -> int:

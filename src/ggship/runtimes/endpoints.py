@@ -114,7 +114,9 @@ class OpenAIEndpoint:
         self.label = f"{self.url}#{model}"
         self._key = key
         self._clock = clock or SystemClock()
-        self._http = transport or Transport(self.url, headers={"Authorization": f"Bearer {key}"} if key else None)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # llama-server closes a connection that was idle for 5 seconds, now and then just when the next question comes.
+        self._http = transport or Transport(self.url, headers={**headers, "Connection": "close"})
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask, in one piece: not every server streams its token counts."""
