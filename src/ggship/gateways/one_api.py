@@ -18,8 +18,10 @@ from ggship.transport import Reply, Transport
 # The status of the new-api family has these, One-API's has not (its Ollama type and its switch differ: see facts).
 NEW_API_SIGNS = ("self_use_mode_enabled", "setup", "quota_display_type")
 MAX_PAGES = 500
+ADMIN_SECONDS = 60.0
+TEST_SECONDS = 300.0  # a cold model of some size loads in that time
 ASK = "Answer in one short sentence: who are you?"
-ASK_TOKENS = 64
+ASK_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,12 @@ class OneApi:
         self._admin("DELETE", f"/api/channel/{number}")
 
     def test(self, number: int, model: str) -> Tested:
-        """Let the gateway ask its upstream; works for a channel that is switched off. It proves no routing."""
+        """Let the gateway ask its upstream; works for a channel that is switched off. It proves no routing.
+
+        The gateway sets no limit on the answer, so a model that does not stop by itself runs into our time-out.
+        """
         path = f"/api/channel/test/{number}?model={quote(model, safe='')}"
-        document = self._document(self._send("GET", path), f"GET {path}")
+        document = self._document(self._send("GET", path, read_seconds=TEST_SECONDS), f"GET {path}")
         words = self._hide(str(document.get("message") or ""))
         ok = document.get("success") is True and bool(words.strip())
         return Tested(ok, words, float(document.get("time") or 0))
@@ -204,10 +209,12 @@ class OneApi:
     def _admin(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._data(self._send(method, path, body), f"{method} {path}")
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, read_seconds: float | None = ADMIN_SECONDS
+    ) -> Reply:
         # "Bearer" is taken by One-API and its relatives alike.
         headers = {"Authorization": f"Bearer {self._token.reveal()}"}
-        return self._transport.request(method, path, json=body, headers=headers)
+        return self._transport.request(method, path, json=body, headers=headers, read_seconds=read_seconds)
 
     def _data(self, reply: Reply, call: str) -> Any:
         document = self._document(reply, call)

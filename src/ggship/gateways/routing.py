@@ -208,7 +208,13 @@ def _change(
 
 def _test(gateway: OneApi, route: Route, channel: Channel, step: OnStep) -> None:
     step(f"letting the gateway ask {route.model} at {route.upstream}")
-    tested = gateway.test(channel.id, route.public)
+    try:
+        tested = gateway.test(channel.id, route.public)
+    except ServerError as error:
+        error.hint = error.hint or (
+            "the gateway's test sets no limit, so a model that does not stop runs on: give it PARAMETER num_predict"
+        )
+        raise
     if not tested.ok:
         # One-API drops Ollama's own words, so we say what they mostly are.
         raise ServerError(
