@@ -56,7 +56,11 @@ class MergeStage:
             out,
             quant=job.plan.quant,
             force=job.options.force,
-            metadata={"tokenizer.chat_template": job.prompt.jinja} if job.prompt.jinja else None,
+            # ggship.adapter: so that a merged model on the same server is never taken for a base (bases/search.py).
+            metadata={
+                "ggship.adapter": facts["convert"]["sha256"],
+                **({"tokenizer.chat_template": job.prompt.jinja} if job.prompt.jinja else {}),
+            },
             on_tensor=advance,
         )
         progress.done(f"{report.merged} of {report.pairs} pairs, update survival {report.survival:.3f}")
