@@ -136,3 +136,34 @@ def test_braces_and_odd_characters_of_the_format_itself_are_kept():
 def test_a_template_that_does_not_render_one_question_is_an_error():
     with pytest.raises(BadFile):
         go_template(ChatTemplate("{{ raise_exception('never') }}"))
+
+
+@pytest.mark.parametrize("default", ["", "<s>D"], ids=["no default", "default"])
+def test_an_empty_system_text_may_count_as_none(default):
+    system = "{% set s = messages[0].content if messages[0].role == 'system' else '' %}"
+    start = system + "{% if s %}<s>{{ s }}{% else %}" + default + "{% endif %}"
+    turns = "{% for m in messages if m.role != 'system' %}{{ '<' + m.role + '>' + m.content }}{% endfor %}"
+    template = ChatTemplate(start + turns + "<assistant>")
+    found = go_template(template)
+    assert isinstance(found, GoTemplate), found
+    assert "empty system" in found.covers
+    empty = [{"role": "system", "content": ""}, TALK[1]]
+    assert simulate(found.text, empty) == default + "<user>U<assistant>" == simulate(found.text, TALK[1:2])
+    assert simulate(found.text, TALK[:2]) == "<s>S<user>U<assistant>"
+
+
+@pytest.mark.parametrize(
+    ("close", "opened", "stops"),
+    [
+        ("<seed:eos>", "<seed:bos>user\n", ("<seed:eos>", "<seed:bos>")),
+        ("<turn|>\n", "<|turn>user\n", ("<turn|>", "<|turn>")),
+        ("<|end|>\n", "### Question:\n", ("<|end|>", "### Question:")),
+        (" </s>", "[INST] ", ("</s>", "[INST]")),
+        ("\n", "Q: ", ()),
+        ("", "", ()),
+    ],
+)
+def test_marks_of_any_shape_are_stops_and_short_headings_are_not(close, opened, stops):
+    found = go_template(chat(f"{{{{ {opened!r} }}}}{{{{ m.content }}}}", f"{{{{ m.content + {close!r} }}}}"))
+    assert isinstance(found, GoTemplate), found
+    assert found.stops_hint == stops

@@ -109,28 +109,28 @@ def write_go(pieces: Pieces) -> str:
         ]
     turn_open = literal(user.open)
     if pieces.system_place == "own turn":
-        parts.append('{{ range .Messages }}{{ if eq .Role "system" }}')
-        parts.append(_said(system.open, system.close))
+        said = _said(system.open, system.close)
+        parts.append('{{ range .Messages }}{{ if eq .Role "system" }}' + _unless_empty(said, pieces.empty_system))
     elif pieces.system_place == "last user":
-        parts.append(
-            '{{ $system := false }}{{ range $i, $m := .Messages }}{{ if eq .Role "system" }}{{ $system = true }}'
-        )
-        turn_open += (
-            "{{ if and $system (eq (len (slice $.Messages $i)) 1) }}"
-            + literal(system.open)
-            + "{{ $.System }}"
-            + literal(system.close)
-            + "{{ end }}"
-        )
+        seen = _unless_empty("{{ $system = true }}", pieces.empty_system)
+        parts.append('{{ $system := false }}{{ range $i, $m := .Messages }}{{ if eq .Role "system" }}' + seen)
+        last = "{{ if and $system (eq (len (slice $.Messages $i)) 1) }}"
+        turn_open += last + literal(system.open) + "{{ $.System }}" + literal(system.close) + "{{ end }}"
     else:
-        parts.append('{{ $open := false }}{{ range .Messages }}{{ if eq .Role "system" }}')
-        parts.append(_said(system.open, system.close) + "{{ $open = true }}")
+        said = _unless_empty(_said(system.open, system.close) + "{{ $open = true }}", pieces.empty_system)
+        parts.append('{{ $open := false }}{{ range .Messages }}{{ if eq .Role "system" }}' + said)
         turn_open = "{{ if not $open }}" + turn_open + "{{ end }}{{ $open = false }}" if user.open else ""
     parts.append('{{ else if eq .Role "user" }}' + turn_open + "{{ .Content }}" + literal(user.close))
     parts.append('{{ else if eq .Role "assistant" }}' + _said(assistant.open, assistant.close))
     parts.append("{{ end }}{{ end }}")
     parts.append(literal(pieces.generation))
     return "".join(parts)
+
+
+def _unless_empty(said: str, empty: str | None) -> str:
+    if empty is None:
+        return said
+    return "{{ if .Content }}" + said + ("{{ else }}" + literal(empty) if empty else "") + "{{ end }}"
 
 
 def _said(before: str, after: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ggship.errors import BadFile
@@ -30,6 +30,7 @@ class Pieces:
     system turn). generation: after the last turn, for the model to go on.
     system_place: "own turn"; "first user" (system.close leads straight to the user's text, inside one turn);
     "last user" (system.open and .close stand inside the last user turn, around the system text); "refused".
+    empty_system: what stands in place of a system turn whose text is empty; None: what stands around any other text.
     trims: the template strips white space around texts. dated: today's date is in the prompt.
     """
 
@@ -41,6 +42,7 @@ class Pieces:
     assistant: Wrap
     generation: str
     system_place: str = "own turn"
+    empty_system: str | None = None
     trims: bool = False
     dated: bool = False
 
@@ -80,7 +82,7 @@ def find_pieces(chat: ChatTemplate, *, without_bos: bool = False) -> Pieces:
     lead = before[: len(before) - len(user_open)]
 
     start, without, system, place = _system(chat, bos, lead, user_open, assistant_close)
-    return Pieces(
+    pieces = Pieces(
         bos=bos,
         start=start,
         without_system=without,
@@ -92,6 +94,7 @@ def find_pieces(chat: ChatTemplate, *, without_bos: bool = False) -> Pieces:
         trims=_trims(chat),
         dated=is_dated(chat),
     )
+    return replace(pieces, empty_system=_empty_system(chat, pieces))
 
 
 def _system(
@@ -117,6 +120,20 @@ def _system(
     if middle.endswith(user_open):
         return start, without, Wrap(opening, middle[: len(middle) - len(user_open)]), "own turn"
     return start, without, Wrap(opening, middle), "first user"
+
+
+def _empty_system(chat: ChatTemplate, pieces: Pieces) -> str | None:
+    """What a template writes for an empty system text, where it treats that as none."""
+    found = _try_parts(chat, [("system", ""), ("user", _U1)], [_U1])
+    if found is None or pieces.system_place == "refused":
+        return None
+    before = found[0].removeprefix(pieces.bos)
+    start, opened = pieces.start, pieces.user.open
+    around = pieces.system.open + pieces.system.close
+    usual = {"own turn": around + opened, "first user": around, "last user": opened + around}[pieces.system_place]
+    if before == start + usual or not (before.startswith(start) and before.endswith(opened)):
+        return None
+    return before[len(start) : len(before) - len(opened)]
 
 
 def is_dated(chat: ChatTemplate) -> bool:

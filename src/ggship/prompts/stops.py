@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ggship.bases.model import Base
     from ggship.runs.model import Run
 
-# What control tokens look like in text: <|im_end|>, <｜end▁of▁sentence｜>, <end_of_turn>, </s>, [INST].
-_MARK = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|</?[A-Za-z_][\w.]*>|\[/?[A-Z_]{2,}\]")
+# What control tokens look like in text: <|im_end|>, <｜end▁of▁sentence｜>, <end_of_turn>, <|turn>, <seed:eos>, [INST].
+_MARK = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|<[/|]?[A-Za-z_][\w.:-]*\|?>|\[/?[A-Z_]{2,}\]")
 
 
 def stop_strings(run: Run, base: Base, chat: ChatTemplate, names: TokenNames | None = None) -> tuple[str, ...]:
