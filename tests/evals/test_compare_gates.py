@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.errors import UsageError
+from ggship.evals import add_gates
 from ggship.evals.compare import compare, score_side
 from ggship.evals.gates import KNOWN, number, observe, parse_gate, verdict
 from ggship.evals.report import CaseReport, Gate, Result, SmokeCheck
@@ -140,6 +141,14 @@ def test_gates_decide_with_what_was_observed(run: Any, scripted: Any, suite: Any
     low, high = by_rule["pass_rate >= 0.5"].interval
     assert low < 0.5 < high
     assert len(report.verdict.reasons) == 2
+
+
+def test_gates_can_be_added_to_a_suite(run: Any, scripted: Any, capitals: Any) -> None:
+    stricter = add_gates(capitals, ["score >= 2", "metric.contains > 0"])
+    assert stricter.gates == ("pass_rate >= 1", "score >= 2", "metric.contains > 0")
+    assert stricter.digest != capitals.digest
+    with pytest.raises(UsageError, match=r"metric\.regex"):
+        add_gates(capitals, ["metric.regex > 0"])
 
 
 def test_a_gate_without_anything_to_observe_does_not_hold(run: Any, scripted: Any, suite: Any) -> None:

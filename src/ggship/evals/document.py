@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ _KINDS = {
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A hint: the nearest known word, or what there is to choose from."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(sorted(known))}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ def load_suite(path: Path) -> Suite:
 def parse_suite(text: str, name: str = "suite") -> Suite:
     """The suite in that text."""
     return _suite(parse_document(text, name), name)
+
+
+def add_gates(suite: Suite, rules: Iterable[str]) -> Suite:
+    """The suite with these gates after its own. UsageError where one is not understood."""
+    return replace(suite, gates=(*suite.gates, *(gates.parse_gate(rule, suite.metrics).rule for rule in rules)))
 
 
 def _suite(root: Place, name: str) -> Suite:
