@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ggship.gguf.reader import read_gguf
-from ggship.modelfile import Modelfile, to_request
+from ggship.modelfile import Modelfile, not_carried, parse, to_request
 from ggship.prompts import (
     PROBES,
     ChatTemplate,
@@ -54,7 +55,10 @@ def smollm2(base_gguf: Path) -> ChatTemplate:
 
 
 def test_template_of_the_base_is_rendered_as_its_jinja(client, created, smollm2, base_gguf):
-    go = go_template(smollm2, server_adds_bos=server_adds_bos({"tokenizer.ggml.add_bos_token": False}))
+    header = read_gguf(base_gguf)
+    keys = [f"tokenizer.ggml.{name}" for name in ("model", "pre", "add_bos_token")]
+    metadata = {key: header.get(key) for key in keys}
+    go = go_template(smollm2, server_adds_bos=server_adds_bos(metadata))
     assert isinstance(go, GoTemplate)
     assert template_preference(go.text, smollm2.text) == "go"
     name = created(Modelfile(BASE, template=go.text, parameters=tuple(("stop", stop) for stop in go.stops_hint)))
@@ -89,3 +93,39 @@ def test_every_family_is_rendered_as_its_jinja(client, created, name):
     proof = prove_prompts(chat, lambda messages: client.render(model, messages))
     assert proof.holds, "\n".join(map(str, proof.differences))
     assert set(proof.skipped) == set(go.refused)
+
+
+def test_an_empty_system_text_that_counts_as_none(client, created):
+    """As Phi-3.5, Granite and many others have it."""
+    text = (
+        "{% for m in messages %}"
+        "{% if m.role == 'system' and m.content %}{{ '<|system|>\\n' + m.content + '<|end|>\\n' }}"
+        "{% elif m.role != 'system' %}{{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+    )
+    chat = ChatTemplate(text)
+    go = go_template(chat)
+    assert isinstance(go, GoTemplate)
+    model = created(Modelfile(BASE, template=go.text))
+    proof = prove_prompts(chat, lambda messages: client.render(model, messages))
+    assert proof.holds, "\n".join(map(str, proof.differences))
+
+
+def test_what_the_api_was_sent_is_shown_and_the_servers_own_modelfile_is_read(client, created):
+    modelfile = Modelfile(
+        BASE,
+        template="{{ range .Messages }}{{ .Content }}\n{{ end }}",
+        system='　　你是"法律顾问"。\n👩\u200d⚖️ says """yes"""\nand "no"',
+        parameters=(("stop", "<|im_end|>"), ("stop", "### Frage:"), ("temperature", 0.25), ("num_ctx", 1024)),
+        messages=(("user", "a: b"), ("assistant", "c\nd")),
+    )
+    assert not_carried(modelfile)  # that is why it is sent through the API
+    shown = client.show(created(modelfile))
+    assert shown["system"] == modelfile.system
+    assert shown["template"] == modelfile.template
+    assert shown["messages"] == to_request(modelfile)["messages"]
+    plain = created(replace(modelfile, system="Be brief.\n  Always."))
+    read = parse(client.show(plain)["modelfile"])
+    assert (read.system, read.template) == ("Be brief.\n  Always.", modelfile.template)
+    assert set(read.parameters) == set(modelfile.parameters)
+    assert read.messages == modelfile.messages
