@@ -102,6 +102,8 @@ def test_a_checkpoint_named_relative_to_the_working_directory(run_maker, monkeyp
     run = read_run(Path("checkpoint-100"))
     assert run.root.resolve() == run_maker.root.resolve()
     assert read_run(Path()).path == Path()
+    monkeypatch.chdir("checkpoint-100")
+    assert read_run(Path()).root == run_maker.root
 
 
 @pytest.mark.parametrize("wanted", ["checkpoint-20", "20", "best"])

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ggship.errors import BaseNotFound, ServerError, UsageError
 
@@ -54,15 +55,17 @@ def cached_repositories() -> tuple[str, ...]:
     return tuple(f"{part[1]}/{part[2]}" for part in parts if len(part) == 3)
 
 
-def locate(ref: HubRef, *, pull: bool = False) -> tuple[Path, str]:
+def locate(ref: HubRef, *, pull: bool = False, hub: Any = None) -> tuple[Path, str]:
     """(the file or directory in the cache, its commit). Downloads nothing unless `pull`.
 
+    hub: what has hf_hub_download and snapshot_download; huggingface_hub itself by default.
     Raises BaseNotFound where it is not in the cache, or where the hub has no such model; ServerError where the hub
     cannot be reached.
     """
-    import huggingface_hub as hub
+    import huggingface_hub
     from huggingface_hub import errors
 
+    hub = hub or huggingface_hub
     common = {"revision": ref.revision or None, "cache_dir": str(cache_directory()), "local_files_only": not pull}
     try:
         if ref.file:
@@ -73,25 +76,29 @@ def locate(ref: HubRef, *, pull: bool = False) -> tuple[Path, str]:
         raise UsageError(
             f"this is no name of a model on the Hugging Face hub: {ref.repository}", where=str(error).splitlines()[0]
         ) from error
+    except errors.LocalEntryNotFoundError as error:  # with `pull` too: then the hub did not answer
+        raise _unreachable(ref, error) if pull else _absent(ref) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        if pull and not isinstance(error, errors.LocalEntryNotFoundError):
-            raise BaseNotFound(
-                f"the Hugging Face hub has no {ref}, or you may not read it",
-                where=str(error).strip().splitlines()[0],
-                hint="for a gated model: accept its licence on its page, then set HF_TOKEN",
-            ) from error
-        raise _absent(ref, pull) from error
+        raise BaseNotFound(
+            f"the Hugging Face hub has no {ref}, or you may not read it",
+            where=str(error).strip().splitlines()[0],
+            hint="for a gated model: accept its licence on its page, then set HF_TOKEN",
+        ) from error
     except (errors.HfHubHTTPError, OSError) as error:
-        if pull:
-            raise ServerError("the Hugging Face hub cannot be reached", where=f"{ref}: {error}") from error
-        raise _absent(ref, pull) from error
+        raise _unreachable(ref, error) if pull else _absent(ref) from error
     commit = re.search(r"/snapshots/([^/]+)", path.as_posix())
     return path, commit[1] if commit else ""
 
 
-def _absent(ref: HubRef, pull: bool) -> BaseNotFound:
+def _absent(ref: HubRef) -> BaseNotFound:
     return BaseNotFound(
-        f"{ref} is not in the Hugging Face cache",
-        where=str(cache_directory()),
-        hint="check your connection to the hub" if pull else "add --pull to download it",
+        f"{ref} is not in the Hugging Face cache", where=str(cache_directory()), hint="add --pull to download it"
+    )
+
+
+def _unreachable(ref: HubRef, error: Exception) -> ServerError:
+    return ServerError(
+        f"{ref} could not be downloaded",
+        where=str(error).strip().splitlines()[0],
+        hint="check the connection to the Hugging Face hub (HF_ENDPOINT names a mirror), or pass a file with --base",
     )

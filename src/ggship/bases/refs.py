@@ -47,6 +47,12 @@ def from_hub(ref: HubRef, *, pull: bool, found: str) -> Base:
     """The base in the Hugging Face cache; downloaded to it first where `pull` says so."""
     path, commit = locate(ref, pull=pull)
     if path.is_dir():
+        if not is_base_directory(path) and not _gguf_files(path):
+            raise UsageError(
+                f"which file of {ref} is the base? It holds no config.json",
+                where=str(path),
+                hint=f"name a GGUF file of it: --base {ref}:FILE.gguf",
+            )
         return _from_directory(path, ref=str(ref), found=found, revision=commit)
     return replace(base_from_gguf(path, ref=str(ref), found=found), revision=commit)
 

@@ -171,17 +171,19 @@ def _served(run: Run, ollama: OllamaLister | None, search: _Search) -> Iterator[
         return
     try:
         names = list(ollama.tags())
+        local = bool(names) and ollama.is_local()
     except ServerError as error:
         search.looked_at.append(f"Ollama: {error}")
         return
+    look = partial(base_from_ollama, ollama, local=local)
     for name in names:
         ref = f"ollama:{name}"
         # Dimensions first: the list of tensors is megabytes on servers since 0.34.
-        for base in search.read(ref, partial(base_from_ollama, ollama, name, tensors=False), _HOLDS):
+        for base in search.read(ref, partial(look, name, tensors=False), _HOLDS):
             if base.tensors or not fits(run, base):
                 yield base
             else:
-                yield from search.read(ref, partial(base_from_ollama, ollama, name), _HOLDS)
+                yield from search.read(ref, partial(look, name), _HOLDS)
 
 
 def _cached(run: Run, pull: bool, search: _Search) -> Iterator[Base]:

@@ -30,8 +30,12 @@ class OllamaLister(Protocol):
         ...
 
 
-def base_from_ollama(lister: OllamaLister, name: str, *, found: str = "as you named it", tensors: bool = True) -> Base:
+def base_from_ollama(
+    lister: OllamaLister, name: str, *, found: str = "as you named it", tensors: bool = True, local: bool | None = None
+) -> Base:
     """The base under that name; without `tensors`, its dimensions alone where it is not a file here.
+
+    local: whether the server is on this machine, where the caller has asked already.
 
     gguf is the server's own blob where this process can read it. Otherwise tensors and metadata are what the server
     tells (facts: /api/show; since 0.34 it tells the tensors only verbosely). Raises BaseNotFound where the server has
@@ -48,8 +52,8 @@ def base_from_ollama(lister: OllamaLister, name: str, *, found: str = "as you na
     if shown.get("remote_model") or shown.get("remote_host"):
         raise Refused(f"{name} runs on another machine, and its weights are not here", where=f"ollama:{name}")
     metadata = {key: value for key, value in (shown.get("model_info") or {}).items() if value is not None}
-    blob = _blob(head) if lister.is_local() else None
-    if blob is not None:
+    blob = _blob(head)
+    if blob is not None and (lister.is_local() if local is None else local):
         base = base_from_gguf(blob, ref=f"ollama:{name}", found=found)
         return replace(base, ollama_name=name)
     architecture = metadata.get("general.architecture")

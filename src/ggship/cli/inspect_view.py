@@ -44,7 +44,8 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
     dtypes = ", ".join(sorted({tensor.dtype for tensor in run.tensors.values()}))
     size = sum(tensor.nbytes for tensor in run.tensors.values())
     count = f"{len(run.modules)} module{'' if len(run.modules) == 1 else 's'}"
-    yield "method", f"{adapter_type(run)}, {run.parameters:,} parameters in {count} ({dtypes}, {_size(size)})"
+    what = f"{run.parameters:,} parameters in {count}" if run.modules else f"{len(run.tensors)} tensors"
+    yield "method", f"{adapter_type(run)}, {what} ({dtypes}, {_size(size)})"
     yield "tokenizer", ", ".join(run.tokenizer_files) or "not saved with the run"
 
 

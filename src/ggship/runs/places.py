@@ -34,6 +34,8 @@ def choose_place(given: Path, checkpoint: str | None = None) -> Place:
     subfolder. Raises NotARun, or UsageError where there is no such checkpoint.
     """
     _refuse_no_directory(given)
+    if given.name in ("", "..") and step_of(given.resolve().name) is not None:
+        given = given.resolve()  # `.` in a checkpoint
     if checkpoint is None and _has_adapter(given) and step_of(given.name) is not None:
         return _named_checkpoint(given)
     checkpoints = checkpoint_directories(given)
