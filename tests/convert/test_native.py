@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import struct
 from pathlib import Path
 
@@ -304,3 +306,23 @@ def test_an_existing_file_is_kept_when_the_conversion_fails(make_run, make_base,
     with pytest.raises(AdapterUnusable):
         convert_adapter(make_run(tensors), out, base=make_base())
     assert out.read_bytes() == before
+
+
+def test_two_pairs_for_one_tensor_are_refused(make_run, make_base, tensors, tmp_path):
+    for half in "AB":
+        name = f"{Q0}.lora_{half}.weight"
+        tensors[name.replace("model.model.layers", "model.layers")] = tensors[name]
+    with pytest.raises(NotExpressible, match="same tensor"):
+        convert_adapter(make_run(tensors), tmp_path / "a.gguf", base=make_base())
+
+
+def test_a_disk_that_fills_up_leaves_nothing_and_says_why(make_run, make_base, tmp_path):
+    run, limits = make_run(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:  # noqa: PT011
+            convert_adapter(run, tmp_path / "a.gguf", base=make_base())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.errno == errno.EFBIG
+    assert not list(tmp_path.glob("a.gguf*"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import gguf
 import numpy as np
@@ -55,11 +55,13 @@ def write_adapter(
             writer.write_header_to_file(out)
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
+            file: BinaryIO = writer.fout[0]
+            _pad(file)
             for number, place in enumerate(placed, start=1):
-                writer.write_tensor_data(_a(reader, place, outtype))
+                _append(file, _a(reader, place, outtype))
                 stored = reader.read(place.module.b)
                 trained = trained or not is_zero(stored)
-                writer.write_tensor_data(_b(place, stored, outtype))
+                _append(file, _b(place, stored, outtype))
                 if on_tensor:
                     on_tensor(2 * number, 2 * len(placed))
         finally:
@@ -79,6 +81,16 @@ def permuted(b: Array, heads: int) -> Array:
 def _announce(writer: gguf.GGUFWriter, name: str, shape: Sequence[int], outtype: str) -> None:
     size = prod(shape) * (4 if outtype == "f32" else 2)
     writer.add_tensor_info(name, tuple(shape), np.dtype(np.float32), size, raw_dtype=_TYPES[outtype])
+
+
+def _append(file: BinaryIO, array: Array) -> None:
+    # numpy's tofile, which gguf's writer would use, loses the errno of a full disk.
+    file.write(array.data)
+    _pad(file)
+
+
+def _pad(file: BinaryIO) -> None:
+    file.write(bytes(-file.tell() % gguf.GGUF_DEFAULT_ALIGNMENT))
 
 
 def _a(reader: TensorReader, place: Placed, outtype: str) -> Array:

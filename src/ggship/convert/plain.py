@@ -47,9 +47,9 @@ def write_plain_copy(run: Run, folder: Path) -> None:
     with (folder / "adapter_model.safetensors").open("wb") as file, tensor_reader() as reader:
         file.write(struct.pack("<Q", len(text)) + text)
         for module in run.modules:
-            reader.read(module.a).tofile(file)
+            file.write(reader.read(module.a).data)
             b, factor = reader.read(module.b), factors[module.name]
-            (b if factor == 1.0 else times(to_float32(module.b, b), factor)).tofile(file)
+            file.write((b if factor == 1.0 else times(to_float32(module.b, b), factor)).data)
 
 
 def _factors(run: Run) -> dict[str, float]:
