@@ -112,6 +112,17 @@ def test_chatglm_trained_otherwise_is_not_taken_for_the_demo(run_maker):
     assert trainer.name == "PEFT"
 
 
+def test_chatglm_with_a_tokenizer_saved_was_not_the_demo(run_maker):
+    path = run_maker.adapter(tensors=CHATGLM, lora_alpha=32, lora_dropout=0.1)
+    trainer = read_run(path).trainer
+    assert trainer is not None
+    assert trainer.name == "ChatGLM3 finetune_demo"
+    run_maker.write("tokenizer_config.json", {})
+    trainer = read_run(path).trainer
+    assert trainer is not None
+    assert trainer.name == "PEFT"
+
+
 def test_mlx_is_recognised_and_its_layout_is_an_obstacle(run_maker):
     config = {"fine_tune_type": "lora", "lora_parameters": {"rank": 8, "scale": 20.0}, "model": "mlx-community/x-4bit"}
     run_maker.config = config
