@@ -40,7 +40,8 @@ class Model:
         return {
             "attn_q": (width, width), "attn_k": (kv, width), "attn_v": (kv, width), "attn_output": (width, width),
             "attn_qkv": (width + 2 * kv, width), "ffn_gate": (ffn, width), "ffn_up": (ffn, width),
-            "ffn_down": (width, ffn), "ffn_gate_inp": (self.experts, width), "ffn_gate_exps": (self.experts, ffn, width),
+            "ffn_down": (width, ffn), "ffn_gate_inp": (self.experts, width),
+            "ffn_gate_exps": (self.experts, ffn, width),
             "ffn_up_exps": (self.experts, ffn, width), "ffn_down_exps": (self.experts, width, ffn),
         }.get(kind, (width,))  # fmt: skip
 

@@ -1,0 +1,99 @@
+"""`ggship merge`: adapter into a base GGUF, quantized in the same pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+
+from ggship.cli.options import base_option, force_option, json_option, pull_option, run_argument
+from ggship.cli.terminal import Steps, Terminal
+
+if TYPE_CHECKING:
+    from ggship.bases import Base
+    from ggship.runs import Run
+
+MAGIC = b"GGUF"
+
+
+@click.command()
+@run_argument
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The GGUF file to write.")
+@base_option
+@click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M ... (default: the base's types).")
+@pull_option
+@force_option
+@json_option
+@click.pass_obj
+def merge(
+    terminal: Terminal, run: Path, out: Path, base: str | None, quant: str | None, pull: bool, force: bool
+) -> None:
+    """Merge the adapter of RUN into its base.
+
+    RUN is a training run or an adapter in GGUF. Touched tensors of a quantized base become Q8_0, whatever --quant says:
+    on its own grid the update would round away.
+    """
+    from ggship.bases import find_base, with_weights
+    from ggship.errors import BaseNotFound
+    from ggship.gguf.merge import merge_adapter
+    from ggship.gguf.mix import parse_quant
+    from ggship.runs import read_run
+
+    quant = parse_quant(quant) if quant else None
+    trained = None if _is_gguf(run) else read_run(run)
+    found = with_weights(find_base(trained, base, pull=pull))
+    if found.gguf is None:
+        raise BaseNotFound(
+            "the base's weights are not on this machine", where=found.ref, hint="pass a GGUF with --base"
+        )
+    with terminal.steps() as steps, TemporaryDirectory(prefix="ggship-") as folder:
+        adapter = run if trained is None else _converted(trained, found, Path(folder), steps, force)
+        steps.start(f"Merging into {found.gguf.name}", unit="tensors")
+        report = merge_adapter(found.gguf, adapter, out, quant=quant, force=force, on_tensor=_advancing(steps))
+        steps.done(f"{report.merged} of {report.pairs} pairs")
+    if terminal.as_json:
+        terminal.document({"path": str(out), "base": found.ref, **asdict(report)})
+        return
+    stored = ", ".join(sorted({tensor.to_type for tensor in report.tensors}))
+    terminal.lines(
+        [
+            ("wrote", f"{out} ({report.bytes / 1e6:.1f} MB)"),
+            ("merged", f"{report.merged} of {report.pairs} pairs, stored as {stored}"),
+            ("update left", f"{report.survival:.1%} after quantization"),
+            ("base", f"{found.ref} ({found.found})"),
+        ]
+    )
+    terminal.say("next: ggship package proves it and makes it live")
+
+
+def _is_gguf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _converted(run: Run, base: Base, folder: Path, steps: Steps, force: bool) -> Path:
+    from ggship.convert import convert_adapter
+
+    adapter = folder / "adapter.gguf"
+    steps.start("Converting the adapter", unit="tensors")
+    done = convert_adapter(run, adapter, base=base, force=force, on_tensor=_advancing(steps))
+    steps.done(f"{done.pairs} pairs")
+    return adapter
+
+
+def _advancing(steps: Steps) -> Callable[[int, int], None]:
+    """A callback of (done, total) that moves the bar by what is new."""
+    seen = 0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal seen
+        steps.advance(done - seen, total)
+        seen = done
+
+    return advance
