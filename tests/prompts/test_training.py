@@ -10,7 +10,6 @@ from ggship.errors import BadFile
 from ggship.prompts import (
     ChatTemplate,
     family,
-    gguf_chat_template,
     server_adds_bos,
     special_tokens,
     stop_strings,
@@ -131,12 +130,3 @@ def test_a_template_without_a_pattern_still_stops_at_eos(make_run, make_base):
 )
 def test_who_adds_the_bos_token_is_known_from_the_metadata(metadata, adds):
     assert server_adds_bos({f"tokenizer.ggml.{name}": value for name, value in metadata.items()}) is adds
-
-
-def test_what_only_training_knew_is_written_into_the_merged_model():
-    text = "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}{{ style }}"
-    chat = ChatTemplate(text, arguments={"enable_thinking": False, "style": '"法"'})
-    alone = ChatTemplate(gguf_chat_template(chat))
-    ask = [{"role": "user", "content": "x"}]
-    assert alone.render(ask) == chat.render(ask) == '<think></think>"法"'
-    assert gguf_chat_template(SMOLLM) == SMOLLM.text

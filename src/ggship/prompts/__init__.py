@@ -2,6 +2,7 @@
 
 from ggship.prompts.chat import ChatTemplate, TemplateRefused
 from ggship.prompts.families import families, family
+from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gorender import simulate
 from ggship.prompts.gotemplate import GoTemplate, NotInGo, go_template
 from ggship.prompts.parity import Difference, PromptProof, compare_prompts, prove_prompts
@@ -9,7 +10,7 @@ from ggship.prompts.preference import template_preference
 from ggship.prompts.probes import PROBES, SPACED_PROBES, Probe
 from ggship.prompts.stops import stop_strings
 from ggship.prompts.tokens import SpecialTokens, server_adds_bos, special_tokens
-from ggship.prompts.training import gguf_chat_template, training_prompt
+from ggship.prompts.training import training_prompt
 
 __all__ = [
     "PROBES",

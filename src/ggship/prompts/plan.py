@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggship.errors import NotExpressible, PromptMismatch, UsageError
 from ggship.prompts.chat import ChatTemplate
+from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
 from ggship.prompts.stops import stop_strings
@@ -40,8 +41,8 @@ class PromptPlan:
 
     @property
     def jinja(self) -> str | None:
-        """The Jinja text."""
-        return self.chat.text if self.chat else None
+        """The Jinja text for the GGUF, in which the server's own variables change nothing."""
+        return gguf_chat_template(self.chat) if self.chat else None
 
     @property
     def route(self) -> str:

@@ -27,20 +27,3 @@ def training_prompt(run: Run, base: Base, names: TokenNames | None = None) -> Ch
         return None
     tokens = special_tokens(run, base, names)
     return ChatTemplate(text, tokens.bos, tokens.eos, source=source)
-
-
-def gguf_chat_template(chat: ChatTemplate) -> str:
-    """The Jinja text for a merged model's `tokenizer.chat_template`.
-
-    Variables that only training passed (`enable_thinking`) are set in front: a server knows nothing of them.
-    """
-    import json
-
-    settings = []
-    for name, value in sorted(chat.arguments.items()):
-        if isinstance(value, bool) or value is None:
-            written = {True: "true", False: "false", None: "none"}[value]
-        else:
-            written = json.dumps(value, ensure_ascii=False)
-        settings.append("{%- set " + name + " = " + written + " %}")
-    return "".join(settings) + chat.text
