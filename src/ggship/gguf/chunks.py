@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ggship.gguf.writer import GgufWriter
 
 CHUNK_WEIGHTS = 1 << 17  # the arrays of one chunk stay in a core's second-level cache
-COPY_BYTES = 1 << 24
+COPY_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
