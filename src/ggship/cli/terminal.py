@@ -9,9 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+
+WIDEST = 100
+"""Lines longer than that are hard to read, however wide the terminal."""
 
 
 class Terminal:
@@ -66,16 +72,22 @@ class Terminal:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
     def lines(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Facts in two columns, on stdout: a dim name, then its value (wrapped under itself)."""
-        from rich.table import Table
-        from rich.text import Text
+        """Facts in two columns, on stdout: a dim name, then its value, wrapped under itself."""
+        from shutil import get_terminal_size
+        from textwrap import wrap
 
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
+        indent = max((len(name) for name, _ in rows), default=0) + 2
+        width = max(30, min(get_terminal_size().columns, WIDEST) - indent)
         for name, value in rows:
-            table.add_row(name, Text(value))
-        self.console.print(table)
+            first = click.style(f"{name:<{indent}}", dim=True)
+            for line in [part for text in value.splitlines() for part in wrap(text, width)] or [""]:
+                click.echo(f"{first}{line}", color=None if self.colours else False)
+                first = " " * indent
+
+    @property
+    def colours(self) -> bool:
+        """Whether stdout is a terminal that wants colours."""
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line of the result, on stdout."""

@@ -31,7 +31,9 @@ class ConvertStage:
                 "files": {path.name: job.digests.sha256(path) for path in job.run.tensor_files},
                 "config": job.run.config,
                 "architecture": job.base.architecture,
-                "base": {key: value for key, value in job.base.metadata.items() if isinstance(value, int | float | str)},
+                "base": {
+                    key: value for key, value in job.base.metadata.items() if isinstance(value, int | float | str)
+                },
                 "converter": job.options.converter,
                 "outtype": job.options.outtype,
             }

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ggship.digests import digest_of
-from ggship.evals.runner import CaseDone, evaluate
-from ggship.evals.smoke import smoke_suite
-from ggship.evals.summary import report_markdown, summary_rows
-from ggship.evals.write import write_reports
 from ggship.package import EVAL_FILES
 from ggship.pipeline import Facts, Progress
 from ggship.releases.promotion import base_name
@@ -17,6 +14,10 @@ from ggship.runs import training_curve
 from ggship.runtimes.model import Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
+
+if TYPE_CHECKING:
+    from ggship.evals.runner import CaseDone
+    from ggship.evals.suite import Suite
 
 
 class EvaluateStage:
@@ -30,7 +31,14 @@ class EvaluateStage:
         self._job = job
         self._runtime = runtime
         self._create = create
-        self._suite = job.suite or smoke_suite(system=None)
+
+    @property
+    def _suite(self) -> Suite:
+        if self._job.suite is not None:
+            return self._job.suite
+        from ggship.evals.smoke import smoke_suite
+
+        return smoke_suite()
 
     def key(self, facts: Mapping[str, Facts]) -> str:
         """Of the model, the base and the suite."""
@@ -46,17 +54,21 @@ class EvaluateStage:
 
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Ask every case of both, grouped by model, and write the reports. A failed verdict is a fact, not an error."""
-        job = self._job
+        from ggship.evals.runner import evaluate
+        from ggship.evals.summary import report_markdown, summary_rows
+        from ggship.evals.write import write_reports
+
+        job, suite = self._job, self._suite
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         compared = base_name(job.options.name)
         self._runtime.create(compared, job.base_spec(work))
-        progress.start(self.title, total=2 * len(self._suite.cases), unit="answers")
+        progress.start(self.title, total=2 * len(suite.cases), unit="answers")
 
         def heard(case: CaseDone) -> None:
             progress.advance(1, case.total)
 
         report = evaluate(
-            self._suite,
+            suite,
             self._runtime.endpoint(subject),
             self._runtime.endpoint(compared),
             clock=job.clock,
@@ -67,7 +79,7 @@ class EvaluateStage:
         write_reports(
             report,
             work / "eval",
-            suite=self._suite,
+            suite=suite,
             suite_path=job.options.suite if job.suite else None,
             curve=training_curve(job.run),
             provenance=_provenance(job, facts),
@@ -77,8 +89,8 @@ class EvaluateStage:
         return {
             "passed": report.passed,
             "failures": list(report.verdict.reasons),
-            "suite": self._suite.name,
-            "suite_sha256": self._suite.digest,
+            "suite": suite.name,
+            "suite_sha256": suite.digest,
             "rows": [list(row) for row in rows],
             "markdown": report_markdown(report),
         }

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggship import __version__
 from ggship.bases.model import Base
 from ggship.clock import Clock
 from ggship.digests import DigestCache
-from ggship.evals.suite import Suite
 from ggship.package import ADAPTER, BASE
 from ggship.plan import PackageOptions, Plan
 from ggship.prompts.plan import PromptPlan
 from ggship.runner import Runner
 from ggship.runs.model import Run
 from ggship.runtimes.model import ModelSpec, Runtime
+
+if TYPE_CHECKING:
+    from ggship.evals.suite import Suite  # a run with nothing to do never asks, and should not wait for it
 
 
 @dataclass(frozen=True, slots=True)

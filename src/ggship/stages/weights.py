@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ggship.digests import digest_of
-from ggship.gguf.merge import merge_adapter
 from ggship.package import ADAPTER, BASE
 from ggship.pipeline import Facts, Progress, link_or_copy
 from ggship.stages.job import Job
@@ -40,6 +39,8 @@ class MergeStage:
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Merge and quantize in one pass."""
         job = self._job
+        from ggship.gguf.merge import merge_adapter
+
         assert job.base.gguf is not None
         progress.start(self.title, unit="tensors")
         done = 0
