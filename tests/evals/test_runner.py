@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ggship.errors import ServerError, ServerUnreachable, UsageError
+from ggship.evals import to_json
 from ggship.evals.patterns import Patterns
 from ggship.runtimes.model import Answer
 
@@ -36,6 +37,14 @@ def test_each_model_is_asked_as_a_group_after_a_warm_up(run: Any, scripted: Any,
     assert order == [f"base {n}/8" for n in range(1, 5)] + [f"tuned {n}/8" for n in range(5, 9)]
     assert len(tuned.asked) == len(base.asked) == 5  # one warm-up each
     assert tuned.options[0].num_predict == 1
+
+
+def test_a_model_under_a_passing_name_is_reported_under_its_own(run: Any, scripted: Any, capitals: Any) -> None:
+    tuned, base = scripted(RIGHT, label="law:staging-1"), scripted(label="law:base-1")
+    report = run(capitals, tuned, base, tuned_label="law-helper", base_label="SmolLM2")
+    assert (report.tuned.label, report.base.label) == ("law-helper", "SmolLM2")
+    assert "law:" not in to_json(report)
+    assert run(capitals, tuned, base).tuned.label == "law:staging-1"
 
 
 def test_the_warm_up_does_not_count_for_speed(run: Any, scripted: Any, capitals: Any) -> None:

@@ -45,11 +45,14 @@ def evaluate(
     special_tokens: Sequence[str] = (),
     tuned_first: bool = False,
     patterns: Patterns | None = None,
+    tuned_label: str = "",
+    base_label: str = "",
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
     All cases of one model come before those of the other, so that each is loaded once; a first request that is not
     counted warms it. special_tokens: the model's control tokens as text; none may show in an answer.
+    tuned_label, base_label: what reports call the models, where the endpoints' own are names in passing.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed.
     """
@@ -65,8 +68,8 @@ def evaluate(
                 before = len(suite.cases) * len(asked)
                 asked[side] = _ask_all(suite.cases, endpoint, searcher, _counted(on_case, side, before, total))
     cases = tuple(_pair(case, asked["tuned"].results, asked.get("base")) for case in suite.cases)
-    tuned_score = _score(cases, tuned)
-    base_score = _score(cases, base, of_base=True) if base is not None else None
+    tuned_score = _score(cases, tuned, tuned_label)
+    base_score = _score(cases, base, base_label, of_base=True) if base is not None else None
     comparison = compare.compare(cases, tuned_score, base_score) if base_score else None
     report = Report(
         suite=suite.name,
@@ -204,14 +207,14 @@ def _answered(result: Result) -> bool:
     return result.outcome != "error" or bool(result.finish)
 
 
-def _score(cases: Sequence[CaseReport], endpoint: Endpoint, of_base: bool = False) -> Score:
+def _score(cases: Sequence[CaseReport], endpoint: Endpoint, label: str, of_base: bool = False) -> Score:
     rows = [(case, case.base if of_base else case.tuned) for case in cases]
     try:
         digest = endpoint.digest()
     except ServerError:
         digest = None  # a server that died is known by its cases' errors
     pairs = [(case, result) for case, result in rows if result is not None]
-    return compare.score_side(pairs, label=endpoint.label, model=endpoint.model, digest=digest)
+    return compare.score_side(pairs, label=label or endpoint.label, model=label or endpoint.model, digest=digest)
 
 
 def _counted(on_case: OnCase | None, side: str, before: int, total: int) -> Callable[[str, str], None]:
