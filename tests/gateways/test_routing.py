@@ -130,6 +130,33 @@ def test_a_new_channel_whose_model_does_not_answer_is_not_left_behind(gateway: A
     assert running.channels == {}
 
 
+def test_a_cleaning_up_that_fails_too_is_told_with_the_first_error(gateway: Any, stand_in_module: Any) -> None:
+    running, url = gateway
+
+    def fails_and_takes_the_token_along(name: str) -> Any:
+        running.access_tokens.clear()
+        raise stand_in_module.UpstreamFailed("not found", 404)
+
+    running.canned[UPSTREAM] = fails_and_takes_the_token_along
+    with pytest.raises(ServerError, match="no answer from the model") as caught:
+        apply(client(url), ROUTE)
+    assert "channel 1 could not be taken away again" in caught.value.where
+    assert "gateway status" in caught.value.hint
+    assert ours(running)["status"] == 2
+
+
+def test_a_stop_in_the_middle_leaves_nothing_behind(gateway: Any) -> None:
+    running, url = gateway
+
+    def stopped(text: str) -> None:
+        if "switching channel" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply(client(url), ROUTE, on_step=stopped)
+    assert running.channels == {}
+
+
 def test_an_upstream_where_nothing_listens(gateway: Any) -> None:
     running, url = gateway
     with pytest.raises(ServerError) as caught:

@@ -141,6 +141,17 @@ def test_an_error_inside_the_push_is_an_error_and_the_second_name_goes(world: Si
     assert list(world.ollama.models) == ["law:latest"]
 
 
+def test_a_stop_in_the_middle_of_the_push_takes_the_second_name_away(world: SimpleNamespace) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+
+    def stopped(status: str, completed: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(world, on_progress=stopped)
+    assert list(world.ollama.models) == ["law:latest"]
+
+
 def test_a_name_of_someone_elses_on_the_server_is_not_taken(world: SimpleNamespace) -> None:
     world.ollama.add("law:latest", **LAYERS)
     world.ollama.add(REFERENCE, model=b"another")

@@ -175,8 +175,8 @@ def _create(
         return on, prover.prove(on) if prover else None
     except NotYetRouted:
         raise
-    except (GgshipError, KeyboardInterrupt):
-        gateway.delete(made.id)
+    except BaseException as error:
+        _undo(lambda: gateway.delete(made.id), error, f"channel {made.id} could not be taken away again")
         raise
 
 
@@ -190,8 +190,10 @@ def _change(
         trial = gateway.create(replace(wanted, id=0, name=name, status=DISABLED, config={MARK: mark}))
         try:
             _test(gateway, route, trial, step)
-        finally:
-            gateway.delete(trial.id)
+        except BaseException as error:
+            _undo(lambda: gateway.delete(trial.id), error, f"the trial, channel {trial.id}, is still there, off")
+            raise
+        gateway.delete(trial.id)
     elif not now.enabled:
         _test(gateway, route, now, step)
     step(f"changing channel {now.id}")
@@ -200,10 +202,20 @@ def _change(
         return after, prover.prove(after) if prover else None
     except NotYetRouted:
         raise
-    except (GgshipError, KeyboardInterrupt):
+    except BaseException as error:
         step(f"setting channel {now.id} back to what it was")
-        gateway.update(after, now)
+        _undo(lambda: gateway.update(after, now), error, f"channel {now.id} could not be set back to what it was")
         raise
+
+
+def _undo(action: Callable[[], object], error: BaseException, otherwise: str) -> None:
+    """Undo a write after `error`; where that fails too, the first error stays the one that is told, and says so."""
+    try:
+        action()
+    except GgshipError as second:
+        if isinstance(error, GgshipError):
+            error.where = f"{error.where}\nand then {otherwise}: {second.message}"
+            error.hint = "ggship gateway status   shows what is there now"
 
 
 def _test(gateway: OneApi, route: Route, channel: Channel, step: OnStep) -> None:
@@ -218,7 +230,7 @@ def _test(gateway: OneApi, route: Route, channel: Channel, step: OnStep) -> None
     if not tested.ok:
         # One-API drops Ollama's own words, so we say what they mostly are.
         raise ServerError(
-            "the gateway gets no answer from the model; nothing was changed",
+            "the gateway gets no answer from the model",
             where=f"{route.model} at {route.upstream}: {tested.text or 'an empty answer'}",
             hint="pass the address at which the gateway (not you) reaches Ollama: --upstream http://HOST:11434",
         )
@@ -267,7 +279,7 @@ class _Prover:
         if said.status == 403:
             hint = f"the user of {KEY} has no quota left, or the key may not use {self._route.public}"
         return ServerError(
-            "the gateway does not answer for the model; what was there before is as it was",
+            "the gateway does not answer for the model",
             where=f"{self._route.public} {how} at {self._gateway.url}: HTTP {said.status}: {said.problem}",
             hint=hint,
             status=said.status,

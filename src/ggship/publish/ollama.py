@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -159,9 +159,13 @@ def _second_name(client: Server, name: str, held: str, reference: str, force: bo
         client.copy(name, reference)
     try:
         yield
-    finally:
+    except BaseException:
         if there is None:
-            client.delete(reference)
+            with suppress(ServerError):  # the server may be what failed; the first error is the one to tell
+                client.delete(reference)
+        raise
+    if there is None:
+        client.delete(reference)
 
 
 def _noting(seen: dict[str, int], on_progress: Progress | None) -> Progress:
