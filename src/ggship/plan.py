@@ -93,7 +93,9 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
     folded = sorted({_fold_reason(run)} - {""})
     if folded:
         reasons.append(("folded", folded[0]))
-    return Plan(strategy, quant, strategy == "adapter" and not served_by_name, tuple(reasons), _sizes(run, base, strategy))
+    return Plan(
+        strategy, quant, strategy == "adapter" and not served_by_name, tuple(reasons), _sizes(run, base, strategy)
+    )
 
 
 def _strategy(options: PackageOptions, base: Base, runtime: Runtime | None) -> tuple[str, str]:

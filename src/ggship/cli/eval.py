@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", metavar="NAME|PACKAGE|URL#MODEL")
 @click.option("--suite", type=click.Path(path_type=Path), show_envvar=True, help="Other questions than the package's.")
-@click.option("--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with.")
+@click.option(
+    "--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with."
+)
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help="A rule instead of the suite's: pass_rate >= 0.9")
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
 @host_option

@@ -15,8 +15,8 @@ from ggship.cli.terminal import Terminal
 def verify(terminal: Terminal, package: str) -> None:
     """Recompute every digest and law of PACKAGE; 0 only if all hold."""
     from ggship.card import human_size
-    from ggship.verify import verify_package
     from ggship.releases import load_package
+    from ggship.verify import verify_package
 
     info = load_package(package)
     verified = verify_package(info)

@@ -1,1 +1,1 @@
-"""The stages of packaging, in the order they run: convert, merge or base, create, prove, evaluate, describe, promote."""
+"""The stages of packaging, in order: convert, merge or base, create, prove, evaluate, describe, promote."""
