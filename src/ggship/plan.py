@@ -71,7 +71,7 @@ class Plan:
         return {
             "strategy": self.strategy,
             "quant": self.quant,
-            "reasons": {name: text for name, text in self.reasons},
+            "reasons": dict(self.reasons),
             "sizes": dict(self.sizes),
         }
 

@@ -50,7 +50,7 @@ class CreateStage:
         progress.start(self.title, unit="bytes")
         done = 0
 
-        def advance(status: str, completed: int, total: int) -> None:
+        def advance(_: str, completed: int, total: int) -> None:
             nonlocal done
             if total and completed < done:
                 done = 0
