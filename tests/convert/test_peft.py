@@ -61,20 +61,20 @@ def trained(tmp_path: Path) -> Callable[..., Mapping[str, Any]]:
     return train
 
 
-@pytest.mark.parametrize("converter", ["native", "llamacpp"])
+PATTERNS = {
+    "use_rslora": True,
+    "rank_pattern": {"k_proj": 2, r"layers\.1\.self_attn\.q_proj": 16},
+    "alpha_pattern": {"v_proj": 12, r"layers\.0\.self_attn\.o_proj": 1},
+}
+
+
 @pytest.mark.parametrize(
-    ("model_type", "config"),
+    ("converter", "model_type", "config"),
     [
-        ("llama", {"use_rslora": True}),
-        (
-            "llama",
-            {
-                "use_rslora": True,
-                "rank_pattern": {"k_proj": 2, r"layers\.1\.self_attn\.q_proj": 16},
-                "alpha_pattern": {"v_proj": 12, r"layers\.0\.self_attn\.o_proj": 1},
-            },
-        ),
-        ("qwen2", {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 3, "v_proj": 9}}),
+        ("native", "llama", {"use_rslora": True}),
+        ("native", "llama", PATTERNS),
+        ("llamacpp", "llama", PATTERNS),
+        ("native", "qwen2", {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 3, "v_proj": 9}}),
     ],
 )
 def test_rslora_and_patterns_survive_conversion(model_type, config, converter, trained, tmp_path, read_gguf):
