@@ -1,4 +1,4 @@
-"""Refuse to build a wheel that would lack the vendored converter."""
+"""Put the example into the wheel, and refuse to build one that would lack the vendored converter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class VendorHook(BuildHookInterface[Any]):
+EXAMPLE = Path("examples/law-helper")
+
+
+class WheelHook(BuildHookInterface[Any]):
     """Checks vendor/llama.cpp against its lock before a wheel is built; an editable install needs no vendored files."""
 
     PLUGIN_NAME = "custom"
@@ -27,6 +30,12 @@ class VendorHook(BuildHookInterface[Any]):
                 f"vendor/llama.cpp is not whole: {len(bad)} of {len(lock['files'])} files are missing or changed"
                 f" ({', '.join(bad[:3])}).\nA wheel carries them. Fill the folder first: ./scripts/vendor"
             )
+        # The final adapter and its suite are what `ggship demo` needs; the checkpoints would treble the wheel.
+        for path in sorted((Path(self.root) / EXAMPLE).rglob("*")):
+            inside = path.relative_to(Path(self.root) / EXAMPLE)
+            wanted = inside.parts[0] == "lora-out" or inside.name == "suite.yaml"
+            if path.is_file() and wanted and not any(part.startswith("checkpoint-") for part in inside.parts):
+                build_data["force_include"][str(path)] = f"ggship/_data/example/{inside.as_posix()}"
 
 
 def sha256(path: Path) -> str:
