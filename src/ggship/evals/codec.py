@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 from collections.abc import Mapping
@@ -56,8 +57,10 @@ def read_report(path: Path) -> Report:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -68,7 +71,7 @@ def _plain(value: Any) -> Any:
 def _read(kind: Any, value: Any, where: str) -> Any:
     """`value` as a `kind`, checked all the way down; `where` names the field in errors."""
     if dataclasses.is_dataclass(kind) or is_typeddict(kind):
-        fields = get_type_hints(kind)
+        fields = _hints(kind)
         mapping = _checked(dict, value, where)
         for name in {**fields, **mapping}:
             if name not in fields or name not in mapping:
@@ -90,6 +93,11 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         return {key: _read(arguments[1], item, f"{where}: {key}") for key, item in _checked(dict, value, where).items()}
     return _checked(kind, value, where)
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)  # evaluates source text each time: most of the reading, where it is not kept
 
 
 def _checked(kind: type, value: Any, where: str) -> Any:

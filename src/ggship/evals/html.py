@@ -59,15 +59,16 @@ def render_html(
     environment.filters.update(percent=percent, figure=_figure, seen=escape_odd)
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = (folder / "report.js").read_text(encoding="utf-8")
-    rows = _rows(report)
+    judged = _judged(report)
+    rows = [_row(case, state, place < OPEN_CASES) for place, (case, state) in enumerate(judged[:MOST_CASES])]
     values: dict[str, Any] = {
         "report": report,
         "style": style,
         "script": script,
         "style_hash": _hash(style),
         "script_hash": _hash(script),
-        "rows": rows[:MOST_CASES],
-        "left_out": max(0, len(rows) - MOST_CASES),
+        "rows": rows,
+        "left_out": len(judged) - len(rows),
         "states": _states(rows),
         "gates": [(gate, _observed(gate, timings or gate in report.gates)) for gate in report.all_gates],
         "curve": curves.draw(curve),
@@ -77,12 +78,13 @@ def render_html(
     return environment.get_template("report.html.j2").render(values)
 
 
-def _rows(report: Report) -> list[_Row]:
+def _judged(report: Report) -> list[tuple[CaseReport, str]]:
+    """Every case with its state, problems first."""
     regressions = set(report.comparison.regressions) if report.comparison else set()
     order = {"error": 0, "regression": 1, "fail": 2, "gain": 3, "pass": 3, "asked": 3}
     judged = [(case, _state(case, regressions)) for case in report.cases]
     judged.sort(key=lambda pair: order[pair[1]])
-    return [_row(case, state, position < OPEN_CASES) for position, (case, state) in enumerate(judged)]
+    return judged
 
 
 def _row(case: CaseReport, state: str, opened: bool) -> _Row:
