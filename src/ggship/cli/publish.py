@@ -60,7 +60,7 @@ def publish(terminal: Terminal, name: str, to: str, insecure: bool, force: bool,
             ("reference", done.reference),
             ("digest", done.digest),
             *(("replaced", digest) for digest in [done.replaced] if digest),
-            *((layer.kind, f"{layer.digest}  {layer.size:,} bytes") for layer in done.layers),
+            *((layer.kind, f"{layer.digest[7:19]}  {layer.size:,} bytes") for layer in done.layers),
         ]
     )
 
@@ -74,10 +74,13 @@ class _Bars:
         self._completed = 0
 
     def __call__(self, status: str, completed: int, total: int) -> None:
-        if status != self._status:
+        if status == "success":
+            self._steps.done()
+        elif status != self._status:
             if self._status:
                 self._steps.done()
             self._status, self._completed = status, 0
             self._steps.start(status, total or None, "bytes" if total else "")
-        self._steps.advance(completed - self._completed, total or None)
-        self._completed = completed
+        if total:
+            self._steps.advance(completed - self._completed, total)
+            self._completed = completed
