@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with."
 )
-@click.option("--gate", "gates", multiple=True, metavar="EXPR", help="A rule instead of the suite's: pass_rate >= 0.9")
+@click.option("--gate", "gates", multiple=True, metavar="EXPR", help="One more rule: 'pass_rate >= 0.9'")
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
 @host_option
 @json_option
@@ -40,14 +40,13 @@ def eval(
     host: str | None,
 ) -> None:
     """Ask MODEL its suite again and say whether the gates hold (exit 3 where they do not)."""
-    from dataclasses import replace
-
     from ggship.clock import SystemClock
+    from ggship.evals import add_gates
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
     with _subjects(terminal, model, against, suite, host) as (tuned, base, questions, tokens):
-        questions = replace(questions, gates=gates) if gates else questions
+        questions = add_gates(questions, gates) if gates else questions
         with terminal.steps() as steps:
             steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
             report = evaluate(
@@ -60,7 +59,7 @@ def eval(
             )
             steps.done(f"{report.tuned.passes} of {len(questions.cases)} passed")
     if out:
-        write_reports(report, out, suite=questions, suite_path=suite)
+        write_reports(report, out, suite=questions, suite_path=suite, timings=True)
     show_report(terminal, report, out)
     if not report.passed:
         raise GateFailed(f"{tuned.label} did not pass", where="\n".join(report.verdict.reasons))
@@ -105,11 +104,11 @@ def _other(text: str) -> Endpoint:
 
 def show_report(terminal: Terminal, report: Report, out: Path | None) -> None:
     """Scores, gates and verdict."""
-    from ggship.evals.codec import to_json
+    from ggship.evals.codec import as_document
     from ggship.evals.summary import summary_rows
 
     if terminal.as_json:
-        terminal.document(to_json(report))
+        terminal.document(as_document(report))
         return
     terminal.say()
     terminal.lines(summary_rows(report))

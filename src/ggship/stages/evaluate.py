@@ -74,6 +74,8 @@ class EvaluateStage:
             clock=job.clock,
             on_case=heard,
             special_tokens=job.special_tokens(),
+            tuned_label=job.options.name,
+            base_label=job.run.base_named or job.base.ref,
         )
         self._runtime.delete(compared)
         write_reports(
