@@ -57,6 +57,7 @@ def test_read_as_ollama_reads(text):
         ("FROM x\nPARAMETER num_ctx 1.5\n", 2, "whole number", ""),
         ("FROM x\nPARAMETER temperature hot\n", 2, "number", ""),
         ("FROM x\nPARAMETER temperature nan\n", 2, "number", ""),
+        ("FROM x\nPARAMETER temperature 1e999\n", 2, "number", ""),
         ("FROM x\nPARAMETER use_mmap yes\n", 2, "true or false", ""),
         ("FROM x\nPARAMETER  stop a\n", 2, "one space", ""),
         ("FROM x\nPARAMETER stop\n", 2, "PARAMETER stop needs a value", ""),
