@@ -15,9 +15,9 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,14 @@ from pathlib import Path
 from ggship.gguf.merge import merge_adapter
 base, adapter, out, quant = sys.argv[1:]
 merge_adapter(Path(base), Path(adapter), Path(out), quant=quant)
+"""
+LAUNCHER = """
+import os, sys, time
+started = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, used = os.wait4(child, 0)
+print([time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss])
+sys.exit(1 if status else 0)
 """
 FLOOR_MB = 250
 
@@ -135,21 +143,19 @@ def write_adapter(path: Path, base: Path, rank: int) -> None:
 
 
 def run(argv: list[str], environment: dict[str, str]) -> Cost:
-    """Run a program to its end and take its cost from the kernel."""
-    started = time.perf_counter()
+    """Run a program to its end and take its cost from the kernel.
+
+    Linux counts the memory of whoever started a program as the program's own peak, and this process is large: so a
+    small one starts it. Its 10 MB are the least that can be measured.
+    """
+    launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *argv]
     with tempfile.TemporaryFile() as log:
-        child = os.posix_spawn(
-            argv[0],
-            argv,
-            environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)],
-        )
-        _, status, usage = os.wait4(child, 0)
-        wall = time.perf_counter() - started
-        if status:
+        done = subprocess.run(launch, env=environment, stdout=subprocess.PIPE, stderr=log, check=False)
+        if done.returncode:
             log.seek(0)
             sys.exit(f"{argv[0]} failed:\n{log.read()[-2000:].decode('utf-8', 'replace')}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    wall, cpu, kilobytes = json.loads(done.stdout)
+    return Cost(wall, cpu, kilobytes / 1024)
 
 
 class Bench:
