@@ -12,7 +12,7 @@ import pytest
 from ggship.errors import AdaptersRefused, ServerError
 from ggship.runtimes.embedded import EmbeddedRuntime
 from ggship.runtimes.endpoints import parse_endpoint
-from ggship.runtimes.model import ChatOptions, ModelSpec
+from ggship.runtimes.model import ChatOptions, Message, ModelSpec
 from ggship.runtimes.ollama import OllamaRuntime
 from ggship.runtimes.ollama_api import OllamaClient
 
@@ -280,3 +280,21 @@ def test_embedded_says_that_a_conversation_is_too_long(embedded, base_gguf):
         embedded.endpoint("base").chat([{"role": "user", "content": "law " * 3000}], ChatOptions())
     assert "context size" in caught.value.where
     assert "num_ctx" in caught.value.hint
+
+
+def test_a_model_that_repeats_one_token_for_ever_is_an_answer_and_no_lost_connection(each_ollama: str) -> None:
+    """0.32.14 drops such a stream without a word; what the model did is known all the same."""
+    from ggship.runtimes.endpoints import OllamaEndpoint
+
+    client = OllamaClient(each_ollama)
+    # Without a template this base falls into a loop on a prompt of one repeated word.
+    template = "{{ range .Messages }}{{ .Content }}{{ end }}"
+    client.create({"model": "law-loop", "from": "smollm2:135m", "template": template})
+    try:
+        answer = OllamaEndpoint(client, "law-loop").chat(
+            [Message(role="user", content="请" * 60)], ChatOptions(num_predict=120)
+        )
+        assert answer.text.count("请") > 29
+        assert answer.finish in ("repeating", "length")
+    finally:
+        client.delete("law-loop")

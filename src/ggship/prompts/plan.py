@@ -15,6 +15,7 @@ from ggship.prompts.preference import template_preference
 from ggship.prompts.stops import stop_strings
 from ggship.prompts.tokens import server_adds_bos
 from ggship.prompts.training import training_prompt
+from ggship.prompts.trial import check_template_once
 
 if TYPE_CHECKING:
     from ggship.bases.model import Base
@@ -81,6 +82,7 @@ def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> Pr
             where=f"neither {run.path} nor the base {base.ref} has one",
             hint="name the template of training with --template FILE (Jinja, as in tokenizer_config.json)",
         )
+    check_template_once(chat)
     stops = stop_strings(run, base, chat)
     special = tuple(dict.fromkeys((*stops, *(token for token in (chat.bos_token, chat.eos_token) if token))))
     written = go_template(chat, server_adds_bos=server_adds_bos(base.metadata))

@@ -44,6 +44,19 @@ def check_template(chat: ChatTemplate, *, runner: Runner = run_subprocess, secon
     raise BadFile("the chat template takes more time or memory than a template may", where=chat.source)
 
 
+def check_template_once(chat: ChatTemplate, *, runner: Runner = run_subprocess) -> None:
+    """Like check_template, but a template that passed before (by its sha256) is not tried again."""
+    from ggship.digests import digest_of, write_text
+    from ggship.settings import cache_dir
+
+    mark = cache_dir() / "templates" / digest_of(asdict(chat))
+    if mark.exists():
+        return
+    check_template(chat, runner=runner)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    write_text(mark, "")
+
+
 def main(file: str) -> int:
     """The child: 0 where a probe is rendered; else the error as one JSON line, and 1."""
     _limit()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ggship.errors import ServerError
-from ggship.modelfile import parse
+from ggship.modelfile import parse, to_parameters
 from ggship.package import BASE, MODELFILE, PackageInfo
 from ggship.releases.names import recall
 from ggship.releases.promotion import base_name, temporary
@@ -65,7 +65,7 @@ def package_spec(info: PackageInfo) -> ModelSpec:
         adapter=info.path / modelfile.adapter if modelfile.adapter else None,
         template=modelfile.template,
         system=modelfile.system,
-        parameters={"stop": list(modelfile.stops)} if modelfile.stops else {},
+        parameters=to_parameters(modelfile.parameters),
         jinja=info.document["prompt"].get("jinja"),
     )
 

@@ -22,6 +22,10 @@ QUANTIZE_REFUSAL = "create-time quantization is only supported for safetensors i
 # api/types.go: `_debug_render_only` came with 0.11.5; servers before it would generate instead.
 RENDER_SINCE: Version = (0, 11, 5)
 
+# A server (seen: 0.32.14) whose model says the same token more than 30 times running ends
+# the stream with no last piece and no error (llm: "token repeat limit reached").
+SAME_TOKENS_BEFORE_ABORT = 30
+
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
 

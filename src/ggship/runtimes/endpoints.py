@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, UsageError
+from ggship.runtimes.cliffs import SAME_TOKENS_BEFORE_ABORT
 from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text
@@ -41,13 +42,18 @@ class OllamaEndpoint:
         first: float | None = None
         text, thinking = [], []
         last: Mapping[str, Any] = {}
-        for piece in self._client.chat_stream(request):
-            message = piece.get("message") or {}
-            if first is None and message.get("content"):
-                first = self._clock.monotonic() - began
-            text.append(str(message.get("content") or ""))
-            thinking.append(str(message.get("thinking") or ""))
-            last = piece
+        try:
+            for piece in self._client.chat_stream(request):
+                message = piece.get("message") or {}
+                if first is None and message.get("content"):
+                    first = self._clock.monotonic() - began
+                text.append(str(message.get("content") or ""))
+                thinking.append(str(message.get("thinking") or ""))
+                last = piece
+        except ServerError:
+            if not _stuck(text):
+                raise
+            last = {"done_reason": "repeating"}  # what the model did is known: the server gave up on its loop
         return Answer(
             text="".join(text),
             finish=str(last.get("done_reason") or "stop"),
@@ -220,6 +226,12 @@ def api_key(env: Mapping[str, str]) -> str | None:
     if file:
         return Path(file).expanduser().read_text(encoding="utf-8").strip()
     return env.get(_KEY_NAMES[1], "").strip() or None
+
+
+def _stuck(pieces: Sequence[str]) -> bool:
+    """Whether the answer ends in so many equal tokens that Ollama drops it."""
+    tail = [piece.strip() for piece in pieces[-SAME_TOKENS_BEFORE_ABORT:]]
+    return len(tail) == SAME_TOKENS_BEFORE_ABORT and len(set(tail)) == 1
 
 
 def _text(content: Any) -> str:

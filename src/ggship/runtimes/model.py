@@ -28,7 +28,9 @@ class ChatOptions:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said. finish: "stop" where it ended by itself, "length" where it was cut. Times in seconds."""
+    """What a model said. finish: "stop" where it ended by itself, "length" where it was cut, "repeating"
+    where the server gave up on a loop. Times in seconds.
+    """
 
     text: str
     finish: str
