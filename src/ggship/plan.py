@@ -78,6 +78,10 @@ class Plan:
 
 def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None) -> Plan:
     """Choose strategy and quantization. Raises AdaptersRefused or BaseNotFound where what was asked cannot be."""
+    if options.quant:
+        from ggship.gguf.mix import parse_quant
+
+        parse_quant(options.quant)  # a word that means nothing is found now, not after the conversion
     strategy, why = _strategy(options, base, runtime)
     reasons = [("strategy", f"{strategy}: {why}")]
     quant = None

@@ -17,6 +17,7 @@ from ggship.errors import ServerError, ServerUnreachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 600.0
+AGAIN = "look after the server, then run the same command again: what is done is not done twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +159,13 @@ class Transport:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ServerUnreachable(f"nothing answers at {self.base_url}", where=f"{where}: {error}") from error
+            raise ServerUnreachable(
+                f"nothing answers at {self.base_url}", where=f"{where}: {error}", hint="is the server started?"
+            ) from error
         except httpx.TimeoutException as error:
-            raise ServerError("the server took too long to answer", where=where) from error
+            raise ServerError("the server took too long to answer", where=where, hint=AGAIN) from error
         except httpx.HTTPError as error:
-            raise ServerError("the connection broke", where=f"{where}: {error}") from error
+            raise ServerError("the connection broke", where=f"{where}: {error}", hint=AGAIN) from error
         except httpx.InvalidURL as error:
             raise ServerError(f"this is no address: {self.base_url}", where=str(error)) from error
 

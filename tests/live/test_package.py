@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from ggship.digests import sha256_file
@@ -66,6 +68,10 @@ def test_the_trained_answers_come_back_on_both_eras(law: Any, tmp_path: Path) ->
     assert document["eval"]["passed"] is True
     assert document["prompt"]["proof"]["equal"] == document["prompt"]["proof"]["probes"] > 5
     assert names(client, name) == {f"{name}:latest"}, "staging models were left behind"
+    schema = Path(__file__).parents[2] / "templates" / "schemas" / "ggship.schema.json"
+    jsonschema.validate(
+        json.loads((tmp_path / "dist" / name / "ggship.json").read_text()), json.loads(schema.read_text())
+    )
     report = json.loads((tmp_path / "dist" / name / "eval" / "report.json").read_text())
     assert report["tuned"]["pass_rate"] > report["base"]["pass_rate"] + 0.3
     if new:
@@ -275,3 +281,95 @@ def test_a_remote_server_gets_adapter_and_merge_alike(
             PackageOptions(RUN, "law-remote", out=tmp_path / "none", host=new_ollama),
             runtime=OllamaRuntime(OllamaClient(new_ollama), reads_files=False),
         )
+
+
+class Cutting:
+    """A proxy in front of a real server that drops one connection, so many bytes after a mark went by."""
+
+    def __init__(self, host: str, marker: bytes, after: int) -> None:
+        import socket
+        import threading
+
+        self._target = ("127.0.0.1", int(host.rsplit(":", 1)[1]))
+        self._marker, self._after = marker, after
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self.cut = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        import socket
+        import threading
+
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
+
+    def _pump(self, source: Any, sink: Any, from_client: bool) -> None:
+        seen = 0
+        try:
+            while data := source.recv(65536):
+                if from_client and (self._marker in data or seen):
+                    seen += len(data)
+                if seen > self._after and not self.cut:
+                    self.cut += 1
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(2)
+
+
+@pytest.mark.parametrize(
+    ("marker", "after"), [(b"law-dropped:ggship-staging", 0), (b"POST /api/blobs", 200_000)], ids=["create", "upload"]
+)
+def test_a_connection_that_drops_leaves_nothing_behind(
+    new_ollama: str, tmp_path: Path, marker: bytes, after: int
+) -> None:
+    client = OllamaClient(new_ollama)
+    name = "law-dropped"
+    client.copy("smollm2:135m", name)
+    live = client.digest(name)
+    proxy = Cutting(new_ollama, marker, after)
+    # Another precision than the other tests use: a file that the server does not hold yet.
+    arguments = ["package", RUN, "--name", name, "--host", proxy.url, "--no-eval", "--quant", "F16", "--base"]
+    arguments += [os.environ["GGSHIP_LIVE_BASE_GGUF"], "--system", f"unseen {os.getpid()}"]
+    try:
+        done = ggship(*arguments, cwd=tmp_path, code=1)
+        assert proxy.cut == 1
+        assert "connection broke" in done.stderr
+        assert " → " in done.stderr, "it says what to type next"
+        assert client.digest(name) == live
+        assert names(client, name) == {f"{name}:latest"}
+        assert not (tmp_path / "dist" / name).exists()
+    finally:
+        proxy.close()
+        client.delete(name)
+
+
+def test_stopped_by_hand_it_cleans_up(new_ollama: str, tmp_path: Path) -> None:
+    import time
+
+    client = OllamaClient(new_ollama)
+    name = "law-stopped"
+    command = [sys.executable, "-m", "ggship", "package", str(RUN), "--name", name, "--host", new_ollama]
+    process = subprocess.Popen([*command, "--suite", str(SUITE)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while f"{name}:ggship-base" not in names(client, name):
+        time.sleep(0.1)
+        assert process.poll() is None, process.communicate()[1]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Nothing live was changed" in errors
+    assert names(client, name) == set()
+    assert not (tmp_path / "dist" / name).exists()
