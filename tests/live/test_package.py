@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -341,9 +342,11 @@ def test_a_connection_that_drops_leaves_nothing_behind(
     client.copy("smollm2:135m", name)
     live = client.digest(name)
     proxy = Cutting(new_ollama, marker, after)
-    # Another precision than the other tests use: a file that the server does not hold yet.
-    arguments = ["package", RUN, "--name", name, "--host", proxy.url, "--no-eval", "--quant", "F16", "--base"]
-    arguments += [os.environ["GGSHIP_LIVE_BASE_GGUF"], "--system", f"unseen {os.getpid()}"]
+    # A remark in the template makes a model file that the server does not hold yet.
+    template = tmp_path / "template.jinja"
+    template.write_text((RUN / "chat_template.jinja").read_text("utf-8") + f"{{# {uuid.uuid4()} #}}", "utf-8")
+    arguments = ["package", RUN, "--name", name, "--host", proxy.url, "--no-eval", "--template", template]
+    arguments += ["--base", os.environ["GGSHIP_LIVE_BASE_GGUF"]]
     try:
         done = ggship(*arguments, cwd=tmp_path, code=1)
         assert proxy.cut == 1
