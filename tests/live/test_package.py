@@ -329,6 +329,7 @@ class Cutting:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(2)
+                end.close()
 
 
 @pytest.mark.parametrize(
