@@ -18,12 +18,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything needed is in the GGUF
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, set_seed
 
 HERE = Path(__file__).parent
 BASE_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SEED = 42
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
 IGNORED = -100  # torch's cross entropy skips these labels
 UNWANTED = ["training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"]  # pickles, and paths of this machine
 
@@ -69,19 +70,27 @@ class Answers(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return self.items[index]
 
 
-def collate(items: list[dict[str, list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """Pad a batch on the right."""
+def collate(items: list[dict[str, list[int]]], pad: int) -> dict[str, Any]:
+    """Pad a batch on the left, so that all answers end together: logits are needed for that tail alone."""
     longest = max(len(item["input_ids"]) for item in items)
+    tail = max(sum(label != IGNORED for label in item["labels"]) for item in items) + 1
 
-    def padded(key: str, filler: int) -> torch.Tensor:
-        return torch.tensor([item[key] + [filler] * (longest - len(item[key])) for item in items])
+    def padded(rows: list[list[int]], filler: int) -> torch.Tensor:
+        return torch.tensor([[filler] * (longest - len(row)) + row for row in rows])
 
-    mask = torch.tensor([[1] * len(item["input_ids"]) + [0] * (longest - len(item["input_ids"])) for item in items])
-    return {"input_ids": padded("input_ids", pad), "labels": padded("labels", IGNORED), "attention_mask": mask}
+    return {
+        "input_ids": padded([item["input_ids"] for item in items], pad),
+        "attention_mask": padded([[1] * len(item["input_ids"]) for item in items], 0),
+        "labels": padded([item["labels"] for item in items], IGNORED)[:, -tail:],
+        "logits_to_keep": tail,
+    }
 
 
 def tidy(out: Path) -> None:
-    """Keep what is worth sharing: no pickles, and no paths of the machine that trained."""
+    """Keep what is worth sharing: float16 tensors, no pickles, and no paths of the machine that trained."""
+    for path in out.rglob("adapter_model.safetensors"):
+        halves = {name: tensor.to(torch.float16) for name, tensor in load_file(path).items()}
+        save_file(halves, path, metadata={"format": "pt"})
     for name in UNWANTED:
         for path in out.rglob(name):
             path.unlink()
@@ -96,7 +105,7 @@ def train(base_gguf: Path, out: Path, steps: int, targets: list[str], rate: floa
     """Train, and leave adapter, two checkpoints, trainer_state.json and tokenizer in `out`."""
     set_seed(SEED)
     tokenizer, base = load_base(base_gguf)
-    base.name_or_path = BASE_NAME
+    base.name_or_path = base.config._name_or_path = BASE_NAME  # what peft writes into its files
     config = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0, target_modules=targets)
     model = get_peft_model(base, config)
     model.peft_config["default"].base_model_name_or_path = BASE_NAME
@@ -104,7 +113,7 @@ def train(base_gguf: Path, out: Path, steps: int, targets: list[str], rate: floa
 
     examples = read_examples(HERE / "data" / "law_qa.csv")
     random.Random(SEED).shuffle(examples)
-    every = max(1, steps // 6)
+    every = max(1, steps // 4)
     trainer = Trainer(
         model=model,
         train_dataset=Answers(tokenizer, examples),
@@ -113,10 +122,11 @@ def train(base_gguf: Path, out: Path, steps: int, targets: list[str], rate: floa
         args=TrainingArguments(
             output_dir=str(out),
             max_steps=steps,
-            per_device_train_batch_size=4,
+            per_device_train_batch_size=2,
             per_device_eval_batch_size=4,
             learning_rate=rate,
-            lr_scheduler_type="cosine",
+            lr_scheduler_type="warmup_stable_decay",
+            lr_scheduler_kwargs={"num_decay_steps": steps // 4},
             warmup_steps=steps // 20,
             weight_decay=0.0,
             seed=SEED,
@@ -147,9 +157,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-gguf", type=Path, required=True, help="SmolLM2-135M-Instruct as GGUF")
     parser.add_argument("--out", type=Path, default=HERE / "lora-out", help="the folder of the run")
-    parser.add_argument("--steps", type=int, default=360, help="optimizer steps, of four examples each")
-    parser.add_argument("--targets", nargs="+", default=ATTENTION, help="the linear layers that get a LoRA")
-    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--steps", type=int, default=600, help="optimizer steps, of two examples each")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, help="the linear layers that get a LoRA")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     options = parser.parse_args()
     train(options.base_gguf, options.out, options.steps, options.targets, options.rate)
 
