@@ -49,6 +49,18 @@ def law(each_ollama: str) -> Any:
             client.delete(str(model["name"]))
 
 
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    """Three questions: for tests of what happens, not of how well it answers."""
+    import yaml
+
+    suite = yaml.safe_load(SUITE.read_text("utf-8"))
+    suite["tests"], suite["gates"] = suite["tests"][:3], ["delta_pass_rate > 0.3"]
+    path = tmp_path / "short.yaml"
+    path.write_text(yaml.safe_dump(suite, allow_unicode=True), "utf-8")
+    return path
+
+
 def names(client: OllamaClient, prefix: str) -> set[str]:
     return {str(model["name"]) for model in client.tags() if str(model["name"]).startswith(prefix)}
 
@@ -126,21 +138,21 @@ def test_the_trained_answers_come_back_on_both_eras(law: Any, tmp_path: Path) ->
         shutil.rmtree(copy)
 
 
-def test_the_other_strategy_can_be_forced_or_is_refused(law: Any, tmp_path: Path) -> None:
+def test_the_other_strategy_can_be_forced_or_is_refused(law: Any, short: Path, tmp_path: Path) -> None:
     name, client, host = law
     if client.version() == "0.34.4":
         done = ggship("package", RUN, "--name", name, "--strategy", "adapter", "--host", host, cwd=tmp_path, code=4)
         assert "--strategy merge" in done.stderr
         assert not (tmp_path / "dist" / name).exists()
     else:
-        arguments = ["package", RUN, "--name", name, "--strategy", "merge", "--host", host, "--suite", SUITE]
+        arguments = ["package", RUN, "--name", name, "--strategy", "merge", "--host", host, "--suite", short]
         ggship(*arguments, cwd=tmp_path)
     assert names(client, name) <= {f"{name}:latest"}
 
 
-def test_a_model_that_fails_its_suite_never_goes_live(law: Any, tmp_path: Path) -> None:
+def test_a_model_that_fails_its_suite_never_goes_live(law: Any, short: Path, tmp_path: Path) -> None:
     name, client, host = law
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", SUITE, cwd=tmp_path)
+    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, cwd=tmp_path)
     live = client.digest(name)
     before = sha256_file(tmp_path / "dist" / name / "ggship.json")
     strict = tmp_path / "strict.yaml"
@@ -160,11 +172,11 @@ def test_a_model_that_fails_its_suite_never_goes_live(law: Any, tmp_path: Path) 
     assert json.loads((held / "ggship.json").read_text())["eval"]["passed"] is False
 
 
-def test_the_model_before_it_is_kept(law: Any, tmp_path: Path) -> None:
+def test_the_model_before_it_is_kept(law: Any, short: Path, tmp_path: Path) -> None:
     name, client, host = law
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", SUITE, cwd=tmp_path)
+    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, cwd=tmp_path)
     first = client.digest(name)
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", SUITE, "--outtype", "f16", cwd=tmp_path)
+    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, "--outtype", "f16", cwd=tmp_path)
     assert client.digest(name) != first
     assert client.digest(f"{name}:previous") == first
 
@@ -206,13 +218,8 @@ MOMENTS = [
 ]
 
 
-def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, tmp_path: Path) -> None:
+def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, short: Path, tmp_path: Path) -> None:
     name, client = "law-killed", OllamaClient(new_ollama)
-    short = tmp_path / "short.yaml"
-    short.write_text(
-        f"version: 1\ntests:\n- id: one\n  prompt: {json.dumps(trained_pairs()[0][0])}\n"
-        "  assert: [{type: regex, value: '.'}]\n"
-    )
     arguments = ["package", RUN, "--name", name, "--host", new_ollama, "--suite", short, "--strategy", "merge"]
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
@@ -245,10 +252,10 @@ def tree(folder: Path) -> dict[str, str]:
     return {name: sha256_file(path) for name, path in files.items() if name not in timed}
 
 
-def test_without_any_ollama_the_embedded_runtime_does_it_all(base_gguf: Path, tmp_path: Path) -> None:
-    for strategy in ("adapter", "merge"):
+def test_without_any_ollama_the_embedded_runtime_does_it_all(base_gguf: Path, short: Path, tmp_path: Path) -> None:
+    for strategy, suite in (("adapter", SUITE), ("merge", short)):
         name = f"law-{strategy}"
-        arguments = ["--runtime", "embedded", "--base", base_gguf, "--suite", SUITE, "--strategy", strategy]
+        arguments = ["--runtime", "embedded", "--base", base_gguf, "--suite", suite, "--strategy", strategy]
         ggship("package", RUN, "--name", name, *arguments, cwd=tmp_path)
         document = json.loads((tmp_path / "dist" / name / "ggship.json").read_text())
         assert document["eval"]["passed"] is True
@@ -258,7 +265,7 @@ def test_without_any_ollama_the_embedded_runtime_does_it_all(base_gguf: Path, tm
 
 
 def test_a_remote_server_gets_adapter_and_merge_alike(
-    old_ollama: str, new_ollama: str, base_gguf: Path, tmp_path: Path
+    old_ollama: str, new_ollama: str, base_gguf: Path, short: Path, tmp_path: Path
 ) -> None:
     """Remote is simulated: this process may not look at the server's files."""
     from ggship.plan import PackageOptions
@@ -268,7 +275,7 @@ def test_a_remote_server_gets_adapter_and_merge_alike(
     for host, base, strategy in ((old_ollama, None, "adapter"), (new_ollama, str(base_gguf), "merge")):
         client = OllamaClient(host)
         runtime = OllamaRuntime(client, reads_files=False)
-        options = PackageOptions(RUN, "law-remote", base=base, out=tmp_path / strategy, suite=SUITE, host=host)
+        options = PackageOptions(RUN, "law-remote", base=base, out=tmp_path / strategy, suite=short, host=host)
         try:
             shipped = package_run(options, runtime=runtime)
             assert shipped.plan.strategy == strategy
@@ -361,13 +368,13 @@ def test_a_connection_that_drops_leaves_nothing_behind(
         client.delete(name)
 
 
-def test_stopped_by_hand_it_cleans_up(new_ollama: str, tmp_path: Path) -> None:
+def test_stopped_by_hand_it_cleans_up(new_ollama: str, short: Path, tmp_path: Path) -> None:
     import time
 
     client = OllamaClient(new_ollama)
     name = "law-stopped"
     command = [sys.executable, "-m", "ggship", "package", str(RUN), "--name", name, "--host", new_ollama]
-    process = subprocess.Popen([*command, "--suite", str(SUITE)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--suite", str(short)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while f"{name}:ggship-base" not in names(client, name):
         time.sleep(0.1)
         assert process.poll() is None, process.communicate()[1]

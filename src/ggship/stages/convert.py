@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ggship.convert import convert_adapter
 from ggship.digests import digest_of
+from ggship.errors import BadFile
 from ggship.package import ADAPTER
 from ggship.pipeline import Facts, Progress
 from ggship.stages.job import Job
@@ -28,7 +29,7 @@ class ConvertStage:
         return digest_of(
             {
                 **job.identity(),
-                "files": {path.name: job.digests.sha256(path) for path in job.run.tensor_files},
+                "files": self._files(),
                 "config": job.run.config,
                 "architecture": job.base.architecture,
                 "base": {
@@ -44,6 +45,7 @@ class ConvertStage:
         job = self._job
         progress.start(self.title, unit="tensors")
         done = 0
+        before = self._files()
 
         def advance(count: int, total: int) -> None:
             nonlocal done
@@ -60,8 +62,16 @@ class ConvertStage:
             runner=job.runner,
             on_tensor=advance,
         )
+        if self._files() != before:
+            (work / ADAPTER).unlink()
+            raise BadFile(
+                "the run changed while it was read",
+                where=str(job.run.path),
+                hint="wait until training has ended, then run the same command again",
+            )
         progress.done(f"{result.pairs} pairs, {result.converter}")
         return {
+            "run_files": before,
             "file": ADAPTER,
             "sha256": job.digests.sha256(work / ADAPTER),
             "bytes": result.bytes,
@@ -72,6 +82,13 @@ class ConvertStage:
             "alpha": result.alpha,
             "folded": list(result.folded),
         }
+
+    def _files(self) -> list[dict[str, object]]:
+        """What the run's tensor files hold now."""
+        return [
+            {"file": path.name, "sha256": self._job.digests.sha256(path), "bytes": path.stat().st_size}
+            for path in self._job.run.tensor_files
+        ]
 
     def check(self, done: Facts) -> bool:
         """Nothing outside the folder."""

@@ -89,10 +89,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "name": run.root.resolve().name,
             "chosen": run.chosen,
             "trainer": run.trainer.name if run.trainer else None,
-            "files": [
-                {"file": path.name, "sha256": job.digests.sha256(path), "bytes": path.stat().st_size}
-                for path in run.tensor_files
-            ],
+            "files": list(facts["convert"]["run_files"]),
             "modules": len(run.modules),
             "parameters": run.parameters,
             "ranks": sorted({module.rank for module in run.modules}),
@@ -106,7 +103,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "ollama": base.ollama_name,
             "sha256": facts.get("merge", {}).get("base_sha256") or facts.get("base", {}).get("sha256"),
         },
-        "adapter": dict(facts["convert"]),
+        "adapter": {key: value for key, value in facts["convert"].items() if key != "run_files"},
         "merge": dict(facts["merge"]) if "merge" in facts else None,
         "prompt": {**job.prompt.document(), "proof": dict(facts["prove"]) if "prove" in facts else None},
         "model": {
