@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ggship.bases import check_fit, find_base, with_weights
 from ggship.clock import Clock, SystemClock
@@ -21,9 +21,6 @@ from ggship.runner import Runner, run_subprocess
 from ggship.runs import read_run
 from ggship.runtimes.model import Runtime
 from ggship.stages.job import Job
-
-if TYPE_CHECKING:
-    from ggship.runtimes.ollama import OllamaRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +42,11 @@ def prepare(
 ) -> Job:
     """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
     from ggship.convert.refusals import refuse_inexpressible
+    from ggship.runtimes.holding import holding_of
 
     run = read_run(options.run, checkpoint=options.checkpoint)
     refuse_inexpressible(run)
-    base = find_base(run, options.base, ollama=_lister(runtime), pull=options.pull)
+    base = find_base(run, options.base, ollama=holding_of(runtime), pull=options.pull)
     check_fit(run, base)
     plan = decide(options, run, base, runtime)
     prompt = plan_prompt(run, base, options, plan)
@@ -158,28 +156,6 @@ def package_job(
             )
         )
     return _shipped(job, place, outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lister:
-    """An Ollama server as the search for a base sees it."""
-
-    runtime: OllamaRuntime
-
-    def tags(self) -> Sequence[str]:
-        return [str(model["name"]) for model in self.runtime.client.tags()]
-
-    def show(self, name: str, *, verbose: bool = False) -> Mapping[str, Any]:
-        return self.runtime.client.show(name, verbose=verbose)
-
-    def is_local(self) -> bool:
-        return self.runtime.is_local()
-
-
-def _lister(runtime: Runtime | None) -> _Lister | None:
-    from ggship.runtimes.ollama import OllamaRuntime
-
-    return _Lister(runtime) if isinstance(runtime, OllamaRuntime) else None
 
 
 def _sweep(place: Place) -> None:

@@ -11,6 +11,7 @@ from ggship.cli.options import (
     base_option,
     converter_option,
     force_option,
+    host_option,
     json_option,
     outtype_option,
     run_argument,
@@ -24,11 +25,19 @@ from ggship.cli.terminal import Terminal
 @base_option
 @converter_option
 @outtype_option
+@host_option
 @force_option
 @json_option
 @click.pass_obj
 def convert(
-    terminal: Terminal, run: Path, out: Path, base: str | None, converter: str, outtype: str, force: bool
+    terminal: Terminal,
+    run: Path,
+    out: Path,
+    base: str | None,
+    converter: str,
+    outtype: str,
+    host: str | None,
+    force: bool,
 ) -> None:
     """Convert the adapter of RUN to GGUF.
 
@@ -37,9 +46,10 @@ def convert(
     from ggship.bases import find_base
     from ggship.convert import choose_converter, convert_adapter
     from ggship.runs import read_run
+    from ggship.runtimes.holding import holding_for
 
     read = read_run(run)
-    found = find_base(read, base)
+    found = find_base(read, base, ollama=holding_for(base, host))
     with terminal.steps() as steps:
         chosen, why = choose_converter(read, found, converter)
         steps.start(f"Converting ({chosen}: {why})", 2 * len(read.modules))

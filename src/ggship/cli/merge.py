@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ggship.cli.options import base_option, force_option, json_option, pull_option, run_argument
+from ggship.cli.options import base_option, force_option, host_option, json_option, pull_option, run_argument
 from ggship.cli.terminal import Steps, Terminal
 
 if TYPE_CHECKING:
@@ -25,12 +25,20 @@ MAGIC = b"GGUF"
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The GGUF file to write.")
 @base_option
 @click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M ... (default: the base's types).")
+@host_option
 @pull_option
 @force_option
 @json_option
 @click.pass_obj
 def merge(
-    terminal: Terminal, run: Path, out: Path, base: str | None, quant: str | None, pull: bool, force: bool
+    terminal: Terminal,
+    run: Path,
+    out: Path,
+    base: str | None,
+    quant: str | None,
+    host: str | None,
+    pull: bool,
+    force: bool,
 ) -> None:
     """Merge the adapter of RUN into its base.
 
@@ -42,17 +50,18 @@ def merge(
     from ggship.gguf.merge import merge_adapter
     from ggship.gguf.mix import parse_quant
     from ggship.runs import read_run
+    from ggship.runtimes.holding import holding_for
 
     quant = parse_quant(quant) if quant else None
     trained = None if _is_gguf(run) else read_run(run)
-    found = with_weights(find_base(trained, base, pull=pull))
+    found = with_weights(find_base(trained, base, ollama=holding_for(base, host), pull=pull))
     if found.gguf is None:
         raise BaseNotFound(
             "the base's weights are not on this machine", where=found.ref, hint="pass a GGUF with --base"
         )
     with terminal.steps() as steps, TemporaryDirectory(prefix="ggship-") as folder:
         adapter = run if trained is None else _converted(trained, found, Path(folder), steps, force)
-        steps.start(f"Merging into {found.gguf.name}", unit="tensors")
+        steps.start(f"Merging into {found.ref}", unit="tensors")
         report = merge_adapter(found.gguf, adapter, out, quant=quant, force=force, on_tensor=_advancing(steps))
         steps.done(f"{report.merged} of {report.pairs} pairs")
     if terminal.as_json:

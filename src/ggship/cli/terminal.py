@@ -57,7 +57,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """One line about what goes on, on stderr."""
-        self.log.print(text, markup=False, style="dim")
+        self.log.print(text, markup=False, style="dim", soft_wrap=True)
 
     def wait_note(self, text: str) -> None:
         """Say who is waited for."""
@@ -65,7 +65,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """One line that the user should not miss, on stderr."""
-        self.log.print(f"warning: {text}", markup=False, style="yellow")
+        self.log.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
 
     def document(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
         """The one JSON document of `--json`, on stdout."""
@@ -91,7 +91,7 @@ class Terminal:
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line of the result, on stdout."""
-        self.console.print(text, markup=False, style=style)
+        self.console.print(text, markup=False, style=style, soft_wrap=True)
 
     @contextmanager
     def steps(self) -> Iterator[Steps]:
