@@ -128,12 +128,17 @@ class NumpyKernels:
 
 @lru_cache(maxsize=1)
 def best_kernels() -> Kernels:
-    """The kernels of libgguf, or gguf's numpy where there is no wheel of libgguf for this machine."""
+    """The kernels of libgguf, or gguf's numpy where there is no wheel of libgguf for this machine.
+
+    An installed llama.cpp quantizes for either: see `shared`.
+    """
+    from ggship.gguf.shared import with_library
+
     try:
         import libgguf
     except ImportError:
-        return NumpyKernels()
-    return NativeKernels(libgguf)
+        return with_library(NumpyKernels())
+    return with_library(NativeKernels(libgguf))
 
 
 def require_writable(kernels: Kernels, kind: GgmlType) -> None:
@@ -142,7 +147,7 @@ def require_writable(kernels: Kernels, kind: GgmlType) -> None:
         raise NotExpressible(
             f"{kind.name} cannot be written on this machine",
             where=f"the {kernels.name} package cannot, and libgguf has no wheel for this platform",
-            hint="use --quant Q8_0 or F16; `llama-quantize` makes K-quants of the F16 file",
+            hint="use --quant Q8_0 or F16, or set LLAMA_CPP_DIR to the folder of llama.cpp's programs and libraries",
         )
 
 
