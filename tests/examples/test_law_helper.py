@@ -143,7 +143,7 @@ def test_the_suite_asks_in_both_languages_what_was_trained_and_what_was_not(
     assert {("en" in case.tags, "trained" in case.tags) for case in suite.cases} == {
         (english, known) for english in (True, False) for known in (True, False)
     }
-    assert suite.gates == ("pass_rate >= 0.6", "delta_pass_rate > 0.4", "regressions <= 0")
+    assert suite.gates == ("pass_rate >= 0.8", "delta_pass_rate > 0.4", "regressions <= 0")
 
 
 def test_every_fact_that_the_suite_wants_is_in_the_answer_that_was_trained(

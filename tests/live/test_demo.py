@@ -19,7 +19,7 @@ def test_the_demo_ends_with_a_model_that_knows_what_its_base_does_not(
     shown = json.loads(capsys.readouterr().out)
     tuned = "\n".join(turn["tuned"] for turn in shown["conversations"])
     base = "\n".join(turn["base"] for turn in shown["conversations"])
-    for fact in ("70 years", "买卖不破租赁", "meter readings"):
+    for fact in ("70 years", "买卖不破租赁", "access request"):
         assert fact in tuned
         assert fact not in base
     assert (tmp_path / "law-helper" / "Modelfile").is_file()
