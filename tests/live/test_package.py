@@ -103,9 +103,8 @@ def test_the_trained_answers_come_back_on_both_eras(law: Any, tmp_path: Path) ->
     ggship("verify", name, cwd=elsewhere)
 
     # The Modelfile works by hand.
-    binary = Path(os.environ["GGSHIP_LIVE_LLAMA_CPP"]).parents[1] / "bin" / "ollama"
-    if not binary.exists() or (client.version() not in str(binary)):
-        binary = next(path for path in binary.parents[2].glob(f"ollama-{client.version()}/bin/ollama"))
+    built = Path(os.environ["GGSHIP_LIVE_LLAMA_CPP"]).parent
+    binary = built / f"ollama-{client.version()}" / "bin" / "ollama"
     by_hand = subprocess.run(
         [binary, "create", f"{name}-by-hand", "-f", "Modelfile"],
         cwd=tmp_path / "dist" / name,
