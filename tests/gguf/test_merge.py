@@ -283,7 +283,7 @@ def test_without_libgguf_k_quants_are_refused_with_the_way_out(models, adapter, 
     base, lora = model.write(tmp_path / "base.gguf"), adapter(model)
     with pytest.raises(NotExpressible) as caught:
         merge_adapter(base, lora, tmp_path / "out.gguf", quant="Q4_K_M", kernels=NumpyKernels())
-    assert "llama-quantize" in caught.value.hint
+    assert "LLAMA_CPP_DIR" in caught.value.hint
 
 
 def bad_adapter(models, model, tmp_path, change):

@@ -85,13 +85,42 @@ class LowRank:
         near = np.less_equal(bits, 2 * _NEAR, out=scratch.array("near", merged.shape, np.bool_))
         return np.flatnonzero(np.logical_or(small, near, out=near))
 
-    def _exact(self, rows: NDArray[np.intp], columns: NDArray[np.intp], weights: Floats) -> list[float]:
+    def _exact(self, rows: NDArray[np.intp], columns: NDArray[np.intp], weights: Floats) -> Doubles:
         """These merged weights, without any rounding before the last."""
         b, a = self.b[rows], self.a[:, columns].T
         big = b * _SPLITTER
         high = big - (big - b)
         terms = np.hstack([weights[:, None].astype(np.float64), high * a, (b - high) * a])  # exact products, all
-        return [_rounded_once(row) for row in terms.tolist()]
+        return _sums_rounded_once(terms)
+
+
+def _sums_rounded_once(terms: Doubles) -> Doubles:
+    """For each row a float64 that rounds to the same float32 as the exact sum of the row.
+
+    Knuth's two-sum keeps the error of every addition; where the errors themselves add up without error, as they do for
+    half-precision adapters, total + rest is the exact sum. The few other rows are done one by one.
+    """
+    total, rest = terms[:, 0].copy(), np.zeros(len(terms))
+    inexact = np.zeros(len(terms), np.bool_)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for column in terms.T[1:]:
+            total, error = _two_sum(total, column)
+            rest, lost = _two_sum(rest, error)
+            inexact |= lost != 0.0
+        total, rest = _two_sum(total, rest)
+    tie = (total.view(np.int64) & (_BELOW - 1)) == _MIDDLE
+    aside = tie & (rest != 0.0)
+    total[aside] = np.nextafter(total[aside], np.copysign(np.inf, rest[aside]))
+    for row in np.flatnonzero(inexact | ~np.isfinite(total) | ~np.isfinite(rest)):
+        total[row] = _rounded_once(terms[row].tolist())
+    return total
+
+
+def _two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
+    """(a + b rounded, what rounding lost): together exact (Knuth, TAOCP 2, 4.2.2)."""
+    total = a + b
+    shadow = total - a
+    return total, (a - (total - shadow)) + (b - shadow)
 
 
 def _rounded_once(terms: list[float]) -> float:
