@@ -9,7 +9,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-
 EXAMPLE = Path("examples/law-helper")
 
 
@@ -18,7 +17,7 @@ class WheelHook(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Stop the build where a file is missing or changed."""
         if self.target_name != "wheel" or version == "editable":
             return
