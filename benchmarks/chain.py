@@ -2,9 +2,10 @@
 
     python benchmarks/chain.py --base-gguf SmolLM2-135M-Instruct.Q4_1.gguf --llama-cpp FOLDER [--rounds 3]
 
-The chain: PEFT's merge_and_unload in torch, llama.cpp's convert_hf_to_gguf.py, llama-quantize to Q8_0. ggship: the same
-adapter into the base's F16 GGUF, Q8_0 in the same pass. Whole processes, in turns, on the same files. The base as a Hugging
-Face directory and as F16 GGUF is made first, and not timed. Needs ggship[hf], scripts/vendor, and llama.cpp's programs.
+The chain: PEFT's merge_and_unload in torch, llama.cpp's convert_hf_to_gguf.py, llama-quantize to Q8_0. ggship: the
+same adapter into the base's F16 GGUF, Q8_0 in the same pass. Whole processes, in turns, on the same files. The base as
+a Hugging Face directory and as F16 GGUF is made first, and not timed. Needs ggship[hf], scripts/vendor, and
+llama.cpp's programs.
 """
 
 from __future__ import annotations
