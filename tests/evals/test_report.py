@@ -121,6 +121,17 @@ def test_the_terminal_rows_say_what_matters(report: Any, hostile: Any) -> None:
     assert "\u202e" not in "".join(value for _, value in summary_rows(hostile))
 
 
+def test_another_model_is_called_by_its_name_and_may_answer_alike(run: Any, scripted: Any, suite: Any) -> None:
+    asked = suite("version: 1\ntests: [{prompt: Hi, assert: [{type: equals, value: a}]}]\n")
+    report = run(asked, scripted(otherwise="a"), scripted(otherwise="a", label="law:v1"), rival="other")
+    rows = dict(summary_rows(report))
+    assert rows["score"] == "100 % of 1 cases, law:v1 100 %"
+    assert rows["against law:v1"].startswith("0 better, 0 worse, 1 alike")
+    assert report.passed, "two good models may say the same"
+    assert "Against law:v1:" in report_markdown(report)
+    assert from_json(to_json(report)) == report
+
+
 def test_markdown_has_the_scores_against_the_base(report: Any, hostile: Any) -> None:
     text = report_markdown(report)
     assert "| pass rate | 100 % (3 of 3; 95 %: 44% to 100%) | 25 % (1 of 4; 95 %: 5% to 70%) |" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import click
 
 from ggship.cli.options import host_option, json_option
 from ggship.cli.terminal import Terminal
-from ggship.errors import GateFailed, UsageError
+from ggship.errors import GateFailed
 
 if TYPE_CHECKING:
     from ggship.evals.report import Report
@@ -56,6 +56,7 @@ def eval(
                 clock=SystemClock(),
                 on_case=lambda done: steps.advance(1, done.total),
                 special_tokens=tokens,
+                rival="base" if against == "base" else "other",
             )
             steps.done(f"{report.tuned.passes} of {len(questions.cases)} passed")
     if out:
@@ -72,34 +73,23 @@ def _subjects(
     from ggship.evals.load import load_suite
     from ggship.evals.smoke import smoke_suite
     from ggship.releases import load_package
-    from ggship.releases.opened import open_package
+    from ggship.releases.opened import open_other, open_package
     from ggship.runtimes.endpoints import parse_endpoint
 
-    other = None if against == "base" else against
-    if "#" in model:
-        questions = load_suite(suite) if suite else smoke_suite()
-        yield parse_endpoint(model), parse_endpoint(other) if other else None, questions, ()
-        return
-    info = load_package(model)
-    packed = suite or info.file("eval/suite.yaml")
-    questions = load_suite(packed) if packed else smoke_suite()
-    with open_package(info, host=host, with_base=other is None) as opened:
-        if other is None and opened.base is None:
+    with ExitStack() as stack:
+        if "#" in model:
+            questions = load_suite(suite) if suite else smoke_suite()
+            base = None if against == "base" else stack.enter_context(open_other(against, host=host))
+            yield parse_endpoint(model), base, questions, ()
+            return
+        info = load_package(model)
+        packed = suite or info.file("eval/suite.yaml")
+        questions = load_suite(packed) if packed else smoke_suite()
+        opened = stack.enter_context(open_package(info, host=host, with_base=against == "base"))
+        base = opened.base if against == "base" else stack.enter_context(open_other(against, host=host or info.host))
+        if base is None:
             terminal.warn(opened.base_missing)
-        base = opened.base if other is None else _other(other)
         yield opened.tuned, base, questions, tuple(info.document["prompt"].get("special_tokens", ()))
-
-
-def _other(text: str) -> Endpoint:
-    from ggship.runtimes.endpoints import parse_endpoint
-
-    if "#" not in text:
-        raise UsageError(
-            "--against takes base or URL#MODEL so far",
-            where=text,
-            hint=f"for a model on Ollama: --against http://127.0.0.1:11434/v1#{text}",
-        )
-    return parse_endpoint(text)
 
 
 def show_report(terminal: Terminal, report: Report, out: Path | None) -> None:

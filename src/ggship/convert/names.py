@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
 
-if TYPE_CHECKING:
-    from gguf import TensorNameMap
+_ALONE = "ggship_gguf_names"
 
 
 def map_module(architecture: str, block_count: int, module: str) -> str | None:
@@ -37,10 +40,24 @@ def _map_module(architecture: str, block_count: int, module: str) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _table(architecture: str, block_count: int) -> TensorNameMap | None:
-    import gguf
-
-    for arch, name in gguf.MODEL_ARCH_NAMES.items():
+def _table(architecture: str, block_count: int) -> Any:
+    names = _gguf("constants").MODEL_ARCH_NAMES
+    for arch, name in names.items():
         if name == architecture:
-            return gguf.get_tensor_name_map(arch, block_count)
+            return _gguf("tensor_mapping").TensorNameMap(arch, block_count)
     return None
+
+
+def _gguf(module: str) -> Any:
+    """A module of gguf without the rest of that package, whose __init__ takes 0.2 s for numpy and a reader.
+
+    Whether an adapter fits its base is asked at the start of every command, also of those with nothing to do.
+    """
+    if _ALONE not in sys.modules:
+        found = find_spec("gguf")
+        assert found is not None
+        assert found.submodule_search_locations is not None
+        package = ModuleType(_ALONE)
+        package.__path__ = list(found.submodule_search_locations)
+        sys.modules[_ALONE] = package
+    return import_module(f"{_ALONE}.{module}")

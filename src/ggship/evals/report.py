@@ -11,6 +11,7 @@ from typing import Literal
 from ggship.runtimes.model import Message
 
 Outcome = Literal["pass", "fail", "error"]
+Rival = Literal["base", "other"]
 SmokeOutcome = Literal["pass", "fail", "error", "skipped"]
 
 
@@ -150,7 +151,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An evaluation. `gates` are the rules that do not depend on the clock; those that do are in `timing.gates`."""
+    """An evaluation. `gates` are the rules that do not depend on the clock; those that do are in `timing.gates`.
+
+    rival: what `base` and its answers stand for: the model's own base, or another model that it was compared with.
+    """
 
     suite: str
     suite_digest: str
@@ -163,6 +167,7 @@ class Report:
     gates: tuple[Gate, ...]
     warnings: tuple[str, ...]
     timing: Timing
+    rival: Rival = "base"
     verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
 
     @property
@@ -174,6 +179,11 @@ class Report:
     def all_gates(self) -> tuple[Gate, ...]:
         """Every gate, those on speed last."""
         return self.gates + self.timing.gates
+
+    @property
+    def rival_name(self) -> str:
+        """What people call the model that this one was compared with."""
+        return self.base.label if self.rival == "other" and self.base else "base"
 
     @property
     def errors(self) -> int:

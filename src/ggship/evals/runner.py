@@ -12,7 +12,7 @@ from ggship.errors import GgshipError, ServerError, ServerUnreachable
 from ggship.evals import compare, gates, smoke, stats
 from ggship.evals.assertions import judge
 from ggship.evals.patterns import Patterns
-from ggship.evals.report import CaseReport, Checked, Report, Result, Score, Speed, Timing
+from ggship.evals.report import CaseReport, Checked, Report, Result, Rival, Score, Speed, Timing
 from ggship.evals.suite import Assertion, Case, Suite
 from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
 
@@ -47,11 +47,13 @@ def evaluate(
     patterns: Patterns | None = None,
     tuned_label: str = "",
     base_label: str = "",
+    rival: Rival = "base",
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
     All cases of one model come before those of the other, so that each is loaded once; a first request that is not
     counted warms it. special_tokens: the model's control tokens as text; none may show in an answer.
+    rival: "other" where `base` is not the model's own base, and may well answer as it does.
     tuned_label, base_label: what reports call the models, where the endpoints' own are names in passing.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed.
@@ -78,7 +80,7 @@ def evaluate(
         tuned=tuned_score,
         base=base_score,
         cases=cases,
-        smoke=smoke.check_smoke(cases, special_tokens=special_tokens, allowed=suite.smoke),
+        smoke=smoke.check_smoke(cases, special_tokens=special_tokens, allowed=suite.smoke, rival=rival),
         comparison=comparison,
         gates=(),
         warnings=compare.warnings(tuned_score, comparison),
@@ -88,6 +90,7 @@ def evaluate(
             tuned=asked["tuned"].speed(),
             base=asked["base"].speed() if "base" in asked else None,
         ),
+        rival=rival,
     )
     return judged(report, rules)
 

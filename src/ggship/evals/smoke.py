@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ggship.evals.metrics import repetition
-from ggship.evals.report import CaseReport, SmokeCheck
+from ggship.evals.report import CaseReport, Rival, SmokeCheck
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import ChatOptions, Message
 
@@ -92,7 +92,11 @@ _HINTS = {"stops": "; where answers are meant to be long, raise num_predict in t
 
 
 def check_smoke(
-    cases: Sequence[CaseReport], *, special_tokens: Collection[str] = (), allowed: Mapping[str, float] | None = None
+    cases: Sequence[CaseReport],
+    *,
+    special_tokens: Collection[str] = (),
+    allowed: Mapping[str, float] | None = None,
+    rival: Rival = "base",
 ) -> tuple[SmokeCheck, ...]:
     """Each check over all answers of the tuned model; cases without an answer count elsewhere.
 
@@ -106,7 +110,8 @@ def check_smoke(
         "no-loops": loop,
     }
     limits = allowed or {}
-    return (*(_each(name, test, answered, limits.get(name, 0.0)) for name, test in tests.items()), _differs(cases))
+    each = (_each(name, test, answered, limits.get(name, 0.0)) for name, test in tests.items())
+    return (*each, _differs(cases) if rival == "base" else SmokeCheck(DIFFERS, "skipped", "not asked beside its base"))
 
 
 def _each(name: str, test: Test, answered: Sequence[CaseReport], allowed: float) -> SmokeCheck:

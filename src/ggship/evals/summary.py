@@ -30,7 +30,9 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     if compared is not None and compared.pairs:
         count = f"{len(compared.wins)} better, {len(compared.losses)} worse, {compared.ties} alike"
         lost = _some(compared.regressions)
-        rows.append(("against base", count + (f"; regressions: {lost}" if lost else "; no regressions")))
+        rows.append(
+            (f"against {report.rival_name}", count + (f"; regressions: {lost}" if lost else "; no regressions"))
+        )
     if report.errors:
         rows.append(("errors", f"{report.errors} without a judged answer: {_some(_erred(report))}"))
     bad = [check for check in report.smoke if check.outcome in ("fail", "error")]
@@ -54,8 +56,9 @@ def report_markdown(report: Report) -> str:
     compared = report.comparison
     if compared is not None and compared.pairs:
         lines += [
-            f"Against the base: {len(compared.wins)} better, {len(compared.losses)} worse, {compared.ties} alike, "
-            f"{len(compared.regressions)} regressions (McNemar's exact p = {compared.mcnemar_p:.3g}).",
+            f"Against {_rival(report)}: {len(compared.wins)} better, {len(compared.losses)} worse, "
+            f"{compared.ties} alike, {len(compared.regressions)} regressions "
+            f"(McNemar's exact p = {compared.mcnemar_p:.3g}).",
             "",
         ]
     if report.all_gates:
@@ -79,9 +82,13 @@ def _scores(report: Report) -> list[str]:
         ("mean score", [_figure(side.score) for side in sides]),
         *((_safe(name), [_figure(side.metrics.get(name)) for side in sides]) for name in report.tuned.metrics),
     ]
-    head = ["tuned"] + (["base"] if report.base else [])
+    head = ["tuned"] + ([_safe(report.rival_name)] if report.base else [])
     lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
+
+
+def _rival(report: Report) -> str:
+    return "the base" if report.rival == "base" else _safe(report.rival_name)
 
 
 def _rate(side: Score) -> str:
@@ -94,7 +101,7 @@ def _rate(side: Score) -> str:
 def _score_line(report: Report) -> str:
     tuned, base = report.tuned, report.base
     line = f"{percent(tuned.pass_rate)} of {tuned.passes + tuned.fails} cases"
-    return line + (f", base {percent(base.pass_rate)}" if base is not None else "")
+    return line + (f", {report.rival_name} {percent(base.pass_rate)}" if base is not None else "")
 
 
 def _erred(report: Report) -> list[str]:

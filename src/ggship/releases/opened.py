@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ggship.errors import ServerError
+from ggship.errors import NoRuntime, ServerError, UnknownName
 from ggship.modelfile import parse, to_parameters
 from ggship.package import BASE, MODELFILE, PackageInfo
-from ggship.releases.names import recall
+from ggship.releases.names import load_package, recall
 from ggship.releases.promotion import base_name, temporary
+from ggship.runtimes.endpoints import parse_endpoint
 from ggship.runtimes.find import find_runtime
 from ggship.runtimes.model import Endpoint, ModelSpec, Runtime
 
@@ -51,6 +52,44 @@ def open_package(info: PackageInfo, *, host: str | None = None, with_base: bool 
                     runtime.create(compared, spec)
                     base = runtime.endpoint(compared)
             yield Opened(runtime.endpoint(info.live_name), base, missing, runtime)
+    finally:
+        runtime.close()
+
+
+@contextmanager
+def open_other(name: str, *, host: str | None = None) -> Iterator[Endpoint]:
+    """Another model to compare with: URL#MODEL, a package by name or path, else a model that the Ollama server holds.
+
+    host: the server to look at; a package is asked where it is live, unless this says otherwise. Raises UnknownName
+    where the name means nothing.
+    """
+    if "#" in name:
+        yield parse_endpoint(name)
+        return
+    try:
+        info = load_package(name)
+    except UnknownName as unknown:
+        with _held_by_server(name, host, unknown) as endpoint:
+            yield endpoint
+        return
+    with open_package(info, host=host, with_base=False) as opened:
+        yield opened.tuned
+
+
+@contextmanager
+def _held_by_server(name: str, host: str | None, unknown: UnknownName) -> Iterator[Endpoint]:
+    try:
+        runtime = find_runtime("ollama", host)
+    except NoRuntime:
+        raise unknown from None
+    try:
+        if runtime.digest(name) is None:
+            raise UnknownName(
+                f"nothing is named {name}: no package, and no model of {runtime.describe()}",
+                where=unknown.where,
+                hint="see `ollama list`, or name a model elsewhere: --against URL#MODEL",
+            )
+        yield runtime.endpoint(name)
     finally:
         runtime.close()
 
