@@ -38,7 +38,7 @@ def base_from_ollama(
     local: whether the server is on this machine, where the caller has asked already.
 
     gguf is the server's own blob where this process can read it. Otherwise tensors and metadata are what the server
-    tells (facts: /api/show; since 0.34 it tells the tensors only verbosely). Raises BaseNotFound where the server has
+    tells (/api/show; since 0.34 it tells the tensors only verbosely). Raises BaseNotFound where the server has
     no such model, Refused where it is one with an adapter, or no GGUF.
     """
     shown = _show(lister, name)
