@@ -31,6 +31,7 @@ _BELOW = 1 << 29
 _MIDDLE = 1 << 28
 _NEAR = 1 << 16  # nearer to the middle than this, in units of the last place of a float64, is done again
 _SMALLEST_NORMAL = 2.0**-126
+_FEW = 100  # sums that Python's fsum does one by one sooner than numpy does all at once
 _SPLITTER = 134_217_729.0  # 2**27 + 1: Veltkamp's, cuts 53 bits into two halves of 26
 
 
@@ -65,7 +66,8 @@ class LowRank:
         total = scratch.array("total", weights.shape, np.float64)
         merged = scratch.array("merged", weights.shape, np.float32)
         multiply(self.b[start : start + len(weights)], self.a, delta)
-        np.add(weights, delta, out=total)
+        np.copyto(total, weights)  # then in place: a sum of two types would be cast piece by piece, at half the speed
+        np.add(total, delta, out=total)
         with np.errstate(over="ignore"):
             np.copyto(merged, total, casting="same_kind")
         unsafe = self._unsafe(start, total, merged, scratch)
@@ -100,6 +102,8 @@ def _sums_rounded_once(terms: Doubles) -> Doubles:
     Knuth's two-sum keeps the error of every addition; where the errors themselves add up without error, as they do for
     half-precision adapters, total + rest is the exact sum. The few other rows are done one by one.
     """
+    if len(terms) <= _FEW:
+        return np.array([_rounded_once(row) for row in terms.tolist()], np.float64)
     total, rest = terms[:, 0].copy(), np.zeros(len(terms))
     inexact = np.zeros(len(terms), np.bool_)
     with np.errstate(invalid="ignore", over="ignore"):
