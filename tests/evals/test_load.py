@@ -71,6 +71,8 @@ def test_a_suite_without_gates_wants_all_cases_passed() -> None:
     assert parse_suite(head + ", assert: [{type: contains, value: a}]}]").gates == ("pass_rate >= 1",)
     asked_only = parse_suite(head + "}]")
     assert (asked_only.gates, asked_only.cases[0].weight) == ((), 0.0)
+    recorded_only = parse_suite(head + ", assert: [{type: contains, value: a, weight: 0}]}]")
+    assert (recorded_only.gates, recorded_only.cases[0].weight) == ((), 0.0)
 
 
 TEST = "version: 1\ntests:\n  - id: a\n    prompt: Hi\n"
@@ -91,8 +93,9 @@ MISTAKES = {
     TEST + "    promt: x\n": "did you mean `prompt`?",
     TEST + "    messages: []\n": "either `prompt` or `messages`",
     TEST + "    tags: {a: 1}\n": "text belongs here, not a mapping",
-    TEST + "    weight: heavy\n": "a number belongs here, not text",
+    TEST + "    weight: heavy\n": "a number from 0 to 1e+06 belongs here, not text",
     TEST + "    weight: 2\n": "asserts nothing",
+    TEST + "    weight: 2\n    assert: [{type: contains, value: a, weight: 0}]\n": "all weigh 0",
     TEST + "    options: {temprature: 1}\n": "did you mean `temperature`?",
     TEST + "    options: {seed: 1.5}\n": "a whole number belongs here",
     TEST + "    options: {num_predict: 0}\n": "a number from 1",
@@ -111,7 +114,8 @@ MISTAKES = {
     TEST + "    vars: {name: x}\n    system: '{{nme}}'\n": "did you mean `name`?",
     TEST + "gates: [pas_rate >= 1]\n": "did you mean `pass_rate`?",
     TEST + "gates: [pass_rate => 1]\n": "not a gate",
-    TEST + "gates: [metric.rouge-l >= 0.3]\n": "no assertion of the suite gives",
+    TEST + "gates: [metric.rouge-l >= 0.3]\n": "no scored test of the suite gives",
+    TEST + "    assert: [{type: equals, value: a, weight: 0}]\ngates: [metric.equals >= 1]\n": "takes an assertion",
     TEST + "smoke: {stop: 1}\n": "did you mean `stops`?",
     "version: 1\ntests: [{messages: [{role: bot, content: a}]}]": "unknown role `bot`",
     "version: 1\ntests: [{messages: [{role: assistant, content: a}]}]": "ends with what the user says",
@@ -170,12 +174,13 @@ BEYOND = (
     "quotes",
     "empty",
     "asserts nothing",
+    "all weigh 0",
     "regular",
     "`name`",
     "gate",
     "pass_rate",
 )
-BEYOND += ("no assertion", "ends with", "levels deep")
+BEYOND += ("scored test", "takes an", "ends with", "levels deep")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +208,7 @@ checks = st.one_of(
 )
 cases = st.builds(
     lambda content, assertions, tags, options: Case(
-        "x", (Message(role="user", content=content),), assertions, tags, 1.0 if assertions else 0.0, options
+        "x", (Message(role="user", content=content),), assertions, tags, 1.0, options
     ),
     texts | st.sampled_from(["{{x}}", r"\{{x}}", "{{{{", "a\n\n b:\t- #c", "no", "~", "12"]),
     st.lists(checks, max_size=3).map(tuple),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,8 @@ import jsonschema
 import pytest
 
 from ggship.errors import BadFile, ServerError
-from ggship.evals import as_document, from_json, load_suite, read_report, smoke_suite, to_json
+from ggship.evals import add_gates, as_document, from_json, load_suite, read_report, smoke_suite, to_json
+from ggship.evals.dump import render_suite
 from ggship.evals.report_schema import report_schema
 from ggship.evals.summary import percent, report_markdown, summary_rows
 from ggship.evals.write import FILES, write_reports
@@ -97,11 +101,57 @@ def test_a_gate_on_speed_keeps_its_figure_in_timing(run: Any, scripted: Any, sui
 
 def test_the_suite_is_copied_as_it_lies_there(report: Any, capitals: Any, tmp_path: Path) -> None:
     source = tmp_path / "my-suite.yaml"
-    source.write_text("# mine\nversion: 1\ntests: [{prompt: Hi}]\n")
+    source.write_text("# mine\n" + render_suite(capitals), "utf-8-sig")
     paths = write_reports(report, tmp_path / "eval", suite=capitals, suite_path=source)
     assert [path.name for path in paths] == list(FILES)
     assert paths[0].read_bytes() == source.read_bytes()
     assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("now", ["version: 1\ntests: [{prompt: Hi}]\n", "tests: [", "\xff", None])
+def test_a_suite_that_was_edited_meanwhile_is_written_as_it_was_asked(
+    report: Any, capitals: Any, tmp_path: Path, now: str | None
+) -> None:
+    source = tmp_path / "my-suite.yaml"
+    if now is not None:
+        source.write_bytes(now.encode("latin-1"))
+    write_reports(report, tmp_path, suite=capitals, suite_path=source)
+    assert load_suite(tmp_path / "suite.yaml").digest == report.suite_digest
+
+
+def test_gates_of_the_command_line_are_in_the_suite_that_is_written(
+    run: Any, scripted: Any, capitals: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "my-suite.yaml"
+    source.write_text(render_suite(capitals), "utf-8")
+    asked = add_gates(capitals, ["score >= 0.5"])
+    write_reports(run(asked, scripted(RIGHT)), tmp_path / "eval", suite=asked, suite_path=source)
+    assert load_suite(tmp_path / "eval" / "suite.yaml").gates == ("pass_rate >= 1", "score >= 0.5")
+
+
+# Whoever is killed while a report is renamed into place leaves a name that packaging knows how to clean away.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ggship.clock import SystemClock
+from ggship.evals import evaluate, smoke_suite, write_reports
+from ggship.runtimes.model import Answer
+class Model:
+    label = model = "m"
+    def chat(self, messages, options): return Answer("a", "stop", 0.1)
+    def digest(self): return None
+report = evaluate(smoke_suite(), Model(), None, clock=SystemClock())
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+write_reports(report, Path(sys.argv[1]), suite=smoke_suite())
+"""
+
+
+def test_killed_while_it_writes_it_leaves_only_what_is_known_to_be_partial(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left
+    assert all(name.endswith(".partial") for name in left)
 
 
 def test_a_suite_that_was_made_can_be_asked_again(run: Any, scripted: Any, tmp_path: Path) -> None:

@@ -147,6 +147,30 @@ def test_what_weighs_nothing_decides_nothing(run: Any, scripted: Any, suite: Any
     assert report.cases[0].tuned.score == 1.0
 
 
+def test_a_case_that_no_assertion_decides_is_not_passed(run: Any, scripted: Any, suite: Any) -> None:
+    text = "version: 1\ntests: [{id: a, prompt: q, assert: [{type: contains, value: right, weight: 0}]}]\n"
+    report = run(suite(text), scripted(otherwise="wrong"), scripted(otherwise="right", label="base"))
+    assert (report.tuned.passes, report.tuned.pass_rate) == (0, None)
+    assert (report.comparison.pairs, report.comparison.regressions) == (0, ())
+    assert not report.cases[0].tuned.checks[0].passed, "it is recorded all the same"
+
+
+def test_metrics_are_averaged_over_the_cases_that_are_judged(run: Any, scripted: Any, suite: Any) -> None:
+    text = r"""
+    version: 1
+    gates: [metric.equals >= 0.5]
+    tests:
+      - {prompt: q1, assert: [{type: equals, value: right}]}
+      - {prompt: q2, assert: [{type: equals, value: no}], weight: 0}
+      - {prompt: q3, assert: [{type: equals, value: no}, {type: regex, value: '(a+)+$'}]}
+    """
+    with Patterns(limit=0.3) as patterns:
+        report = run(suite(text), scripted({"q3": "a" * 40 + "b"}, otherwise="right"), patterns=patterns)
+    assert [case.tuned.outcome for case in report.cases] == ["pass", "fail", "error"]
+    assert report.tuned.metrics == {"equals": 1.0}
+    assert report.gates[0].observed == 1.0
+
+
 def test_weights_shift_the_pass_rate(run: Any, scripted: Any, suite: Any) -> None:
     text = """
     version: 1

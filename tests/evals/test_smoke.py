@@ -81,6 +81,23 @@ def test_tokens_that_the_question_quotes_are_no_leak() -> None:
     assert leak(said("<|im_end|> ends a turn.")) != ""
 
 
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x9b2J", "\r", "\x07", "\x00"])
+def test_what_an_answer_holds_between_bars_does_not_reach_the_terminal(run: Any, scripted: Any, control: str) -> None:
+    assert leak(said(f"<|{control}|> <｜{control}｜>")) == ""
+    token = f"<bad{control}>"
+    report = run(smoke_suite(), scripted(otherwise=f"Yes.{token}"), scripted(), special_tokens=[token])
+    told = checks(report)["no-leaks"]
+    assert told.outcome == "fail"
+    assert not any(character < " " or "\x7f" <= character < "\xa0" for character in told.reason)
+    assert told.reason in str(report.verdict.reasons)
+
+
+def test_a_reason_is_one_line_whatever_the_server_says(run: Any, scripted: Any) -> None:
+    report = run(smoke_suite(), scripted(otherwise=Answer("Yes.", "odd\n\x1b[31m", 0.1)), scripted())
+    assert checks(report)["stops"].reason.count("\n") == 0
+    assert "\x1b" not in checks(report)["stops"].reason
+
+
 def test_a_token_that_is_a_part_of_words_is_no_leak() -> None:
     assert leak(said("philosophy of people"), special_tokens=["sop", "eop", "", "<eop>"]) == ""
     assert "<eop>" in leak(said("bye<eop>"), special_tokens=["<eop>"])

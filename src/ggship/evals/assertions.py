@@ -8,7 +8,7 @@ gets a line (a test fails until both have).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -216,8 +216,3 @@ def _rouge_l(subject: Subject) -> Judgement:
     wanted = subject.assertion.threshold or 0
     passed = score >= wanted - TOLERANCE
     return Judgement(passed, score, f"{score:.3f} by {unit}, {wanted:g} wanted")
-
-
-def kinds() -> Mapping[str, Kind]:
-    """Every registered kind, by name."""
-    return REGISTRY

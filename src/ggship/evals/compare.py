@@ -13,14 +13,17 @@ _ALIKE = 1e-6  # scores closer than this are a tie
 
 
 def score_side(cases: Sequence[tuple[CaseReport, Result]], *, label: str, model: str, digest: str | None) -> Score:
-    """How one model did: pass rate with its interval, mean score, mean of each metric. Errors are in none of them."""
+    """How one model did: pass rate with its interval, mean score, mean of each metric.
+
+    Law: all of them are over the same cases: those that weigh something and did not end in an error.
+    """
     judged = [(case, result) for case, result in cases if result.outcome != "error" and case.weight > 0]
     weight = sum(case.weight for case, _ in judged)
     passed = sum(case.weight for case, result in judged if result.outcome == "pass")
     rate = passed / weight if weight else None
     number = stats.effective_number([case.weight for case, _ in judged])
     by_metric: dict[str, list[float]] = defaultdict(list)
-    for _, result in cases:
+    for _, result in judged:
         for check in result.checks:
             by_metric[check.metric].append(check.score)
     scored = [(case.weight, result.score) for case, result in judged if result.score is not None]

@@ -30,7 +30,7 @@ def _case(case: Case) -> dict[str, Any]:
     }
     if case.assertions:
         made["assert"] = [_assertion(item) for item in case.assertions]
-        made["weight"] = case.weight
+        made["weight"] = case.scored_weight
     if case.tags:
         made["tags"] = list(case.tags)
     plain = asdict(ChatOptions())

@@ -89,8 +89,8 @@ def parse_gate(text: str, metrics: Collection[str] | None = None) -> Rule:
     if name.startswith(METRIC):
         if metrics is not None and name.removeprefix(METRIC) not in metrics:
             known = [METRIC + metric for metric in metrics]
-            hint = did_you_mean(name, known) if known else "no test of the suite asserts anything"
-            raise UsageError(f"no assertion of the suite gives `{name}`", hint=hint)
+            hint = did_you_mean(name, known) if known else "it takes an assertion with a weight"
+            raise UsageError(f"no scored test of the suite gives `{name}`", hint=hint)
     elif name not in KNOWN:
         raise UsageError(
             f"unknown metric `{name}` in the gate `{text.strip()}`", hint=did_you_mean(name, [*KNOWN, METRIC + "NAME"])

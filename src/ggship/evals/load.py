@@ -63,7 +63,7 @@ def _suite(root: Place, name: str) -> Suite:
 
 def _gates(place: Place | None, suite: Suite) -> tuple[str, ...]:
     if place is None:
-        return DEFAULT_GATES if any(case.weight for case in suite.cases) else ()
+        return DEFAULT_GATES if any(case.scored_weight for case in suite.cases) else ()
     rules = []
     for item in place.items():
         try:
@@ -86,16 +86,27 @@ def _case(test: Place, number: int, defaults: Mapping[str, Place]) -> Case:
         if place is not None
         for item in place.items()
     )
-    if "weight" in fields and not checks and fields["weight"].number():
-        raise test.error("a test that asserts nothing cannot have a weight", "add `assert:`, or take the weight away")
     return Case(
         id=_name(fields["id"]) if "id" in fields else f"case-{number}",
         messages=_messages(test, fields, defaults, variables),
         assertions=checks,
         tags=tuple(item.text() for item in fields["tags"].items_or_one()) if "tags" in fields else (),
-        weight=(fields["weight"].number(0, 10**6) if "weight" in fields else 1.0) if checks else 0.0,
+        weight=_weight(test, fields.get("weight"), checks),
         options=_options(fields.get("options"), _options(defaults.get("options"), ChatOptions())),
     )
+
+
+def _weight(test: Place, place: Place | None, checks: tuple[Assertion, ...]) -> float:
+    """What was written, else 1; 0 for a test that no assertion decides, and then nothing else may be written."""
+    decided = any(check.weight for check in checks)
+    weight = place.number(0, 10**6) if place is not None else float(decided)
+    if weight and not checks:
+        raise test.error("a test that asserts nothing cannot have a weight", "add `assert:`, or take the weight away")
+    if weight and not decided:
+        raise test.error(
+            "a test whose assertions all weigh 0 cannot have a weight", "give one of them a weight, or take this away"
+        )
+    return weight
 
 
 def _messages(

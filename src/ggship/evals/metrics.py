@@ -42,9 +42,9 @@ def rouge_l(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
     return 2.0 * precision * recall / (precision + recall + 1e-8)
 
 
-def levenshtein(left: str, right: str, limit: int | None = None) -> int:
-    """Edits (insert, delete, replace one character) from one text to the other; over `limit`, limit + 1."""
-    return Levenshtein.distance(left, right, score_cutoff=limit)
+def levenshtein(left: str, right: str) -> int:
+    """Edits (insert, delete, replace one character) from one text to the other."""
+    return Levenshtein.distance(left, right)
 
 
 def repetition(items: Sequence[str], n: int) -> float:

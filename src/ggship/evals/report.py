@@ -65,7 +65,7 @@ class Score:
     """How one model did on all cases that weigh something. label and model: what it is called, and its name there.
 
     pass_rate: passed weight over judged weight, None where nothing was judged; interval: Wilson's, 95 %. errors counts
-    every case, those without weight too. score: mean score of the judged cases. metrics: mean score by metric name.
+    every case, those without weight too. score: mean score of the judged cases. metrics: the same by metric name.
     """
 
     label: str

@@ -43,7 +43,6 @@ def evaluate(
     clock: Clock,
     on_case: OnCase | None = None,
     special_tokens: Sequence[str] = (),
-    tuned_first: bool = False,
     patterns: Patterns | None = None,
     tuned_label: str = "",
     base_label: str = "",
@@ -65,7 +64,7 @@ def evaluate(
     asked: dict[str, _Asked] = {}
     total = len(suite.cases) * sum(endpoint is not None for _, endpoint in sides)
     with patterns or Patterns() as searcher:
-        for side, endpoint in reversed(sides) if tuned_first else sides:
+        for side, endpoint in sides:
             if endpoint is not None:
                 before = len(suite.cases) * len(asked)
                 asked[side] = _ask_all(suite.cases, endpoint, searcher, _counted(on_case, side, before, total))
@@ -202,7 +201,7 @@ def _pair(case: Case, tuned: dict[str, Result], base: _Asked | None) -> CaseRepo
     ours, theirs = tuned[case.id], base.results[case.id] if base else None
     both = theirs is not None and _answered(ours) and _answered(theirs)
     changed = ours.text.strip() != theirs.text.strip() if both and theirs is not None else None
-    return CaseReport(case.id, case.messages, ours, theirs, case.weight, case.tags, changed)
+    return CaseReport(case.id, case.messages, ours, theirs, case.scored_weight, case.tags, changed)
 
 
 def _answered(result: Result) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from ggship.evals.marks import escape_odd
 from ggship.evals.metrics import repetition
 from ggship.evals.report import CaseReport, Rival, SmokeCheck
 from ggship.evals.suite import Case, Suite
@@ -18,9 +19,11 @@ DEFAULT_PROMPTS = (
 SMOKE_OPTIONS = ChatOptions(num_predict=512)
 
 # What chat templates put around turns: ChatML and its kin, Llama 2 and Mistral, Gemma, DeepSeek, sentence marks.
+# None has a control character in its name.
 _LEAKS = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜<>\n]{1,40}｜>|\[/?INST\]|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]"
-    r"|<</?SYS>>|<(?:start|end)_of_turn>|</s>|\[gMASK\]|<\|im_(?:start|end)\b"
+    r"<\|[^|<>\x00-\x1f\x7f-\x9f]{1,40}\|>|<｜[^｜<>\x00-\x1f\x7f-\x9f]{1,40}｜>|\[/?INST\]"
+    r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]|<</?SYS>>|<(?:start|end)_of_turn>|</s>|\[gMASK\]"
+    r"|<\|im_(?:start|end)\b"
 )
 TAIL_CHARACTERS = 4000  # a loop shows at the end; over a long text even good prose repeats short n-grams
 
@@ -122,7 +125,8 @@ def _each(name: str, test: Test, answered: Sequence[CaseReport], allowed: float)
     if not broken:
         return SmokeCheck(name, "pass", good)
     first, why = next(iter(broken.items()))
-    count = f"{len(broken)} of {len(answered)} answers {bad} ({first}: {why})"
+    # A reason quotes the answer, and goes to terminals.
+    count = escape_odd(" ".join(f"{len(broken)} of {len(answered)} answers {bad} ({first}: {why})".split()))
     if len(broken) <= allowed * len(answered):
         return SmokeCheck(name, "pass", f"{count}; the suite allows {allowed:.0%}", tuple(broken))
     return SmokeCheck(name, "fail", count + _HINTS.get(name, ""), tuple(broken))

@@ -38,7 +38,10 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One conversation to be answered. weight: share in the pass rate; 0 where it is only asked and shown."""
+    """One conversation to be answered. weight: share in the pass rate; 0 where it is only asked and shown.
+
+    Law: what no assertion decides is not scored: `scored_weight` is 0 where each of them weighs 0, or there is none.
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -46,6 +49,11 @@ class Case:
     tags: tuple[str, ...] = ()
     weight: float = 1.0
     options: ChatOptions = field(default_factory=ChatOptions)
+
+    @property
+    def scored_weight(self) -> float:
+        """What it weighs in the pass rate."""
+        return self.weight if any(assertion.weight for assertion in self.assertions) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,8 @@ class Suite:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """The names that `metric.NAME` may have in a gate."""
-        return frozenset(assertion.name for case in self.cases for assertion in case.assertions)
+        """The names that `metric.NAME` may have in a gate: those of cases that are scored."""
+        return frozenset(item.name for case in self.cases if case.scored_weight for item in case.assertions)
 
     def content(self) -> dict[str, Any]:
         """The suite as plain values, without its name."""
@@ -102,7 +110,7 @@ def _case(case: Case) -> dict[str, Any]:
             for item in case.assertions
         ],
         "tags": list(case.tags),
-        "weight": case.weight,
+        "weight": case.scored_weight,
         "options": {
             "temperature": options.temperature,
             "seed": options.seed,
