@@ -30,6 +30,7 @@ class FakeRegistry:
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     said_digest: str = ""
+    said_length: str | None = None
     status: int = 0
     location: bool = False
     scheme: str = "http"
@@ -56,7 +57,8 @@ class FakeRegistry:
             return Reply(404)
         head = {"location": "http://blobs.test/x"} if self.location else {}
         if sent.method == "HEAD":
-            return Reply(200, b"", {"content-length": str(len(blob)), **head})
+            length = str(len(blob)) if self.said_length is None else self.said_length
+            return Reply(200, b"", {"content-length": length, **head})
         return Reply(200, blob, head)
 
 

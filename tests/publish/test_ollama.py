@@ -132,6 +132,34 @@ def test_large_blobs_are_not_fetched_but_their_size_is_compared(world: SimpleNam
         publish(world)
 
 
+@pytest.mark.parametrize("length", ["", "many", "-5", "1e6", "0x10"])
+def test_a_registry_that_tells_no_size_is_found_out(world: SimpleNamespace, length: str) -> None:
+    big = b"w" * (FETCHED_BYTES + 1)
+    world.ollama.add("law:latest", model=big)
+    world.registry.said_length = length
+    with pytest.raises(Damaged, match="does not tell the size") as caught:
+        publish(world)
+    assert world.digest_of(big) in caught.value.where
+
+
+@pytest.mark.parametrize(
+    "digest",
+    ["sha256:77", "sha256:" + "g" * 64, "sha256:" + "7" * 64 + "/../x", "../../v2/_catalog", "md5:" + "7" * 32],
+)
+def test_what_is_no_digest_never_becomes_an_address(world: SimpleNamespace, digest: str) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+
+    def change(raw: bytes) -> bytes:
+        manifest = json.loads(raw)
+        manifest["layers"][0]["digest"] = digest
+        return json.dumps(manifest).encode()
+
+    world.ollama.before_manifest = change
+    with pytest.raises(Damaged, match="no manifest of a model"):
+        publish(world)
+    assert not [call for call in world.registry.calls if "/blobs/" in call]
+
+
 def test_an_error_inside_the_push_is_an_error_and_the_second_name_goes(world: SimpleNamespace) -> None:
     world.ollama.add("law:latest", **LAYERS)
     world.ollama.push_error = "unauthorized: access denied"

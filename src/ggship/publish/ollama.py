@@ -82,8 +82,9 @@ def publish_to_registry(
     push; it is taken away afterwards unless it was there before. insecure: plain http to a registry that is neither on
     this machine nor in a private network. force: use that name though another model has it on the server.
 
-    Raises Damaged naming the layer where the registry does not hold what was pushed; Refused, UsageError or ServerError
-    before anything was changed.
+    Raises Refused and UsageError before anything was changed; ServerError at any moment, and what was pushed until then
+    stays in the registry (publishing again goes on from there); Damaged after the push, naming the layer, where the
+    registry does not hold what was pushed.
     """
     held = client.digest(name)
     if held is None:

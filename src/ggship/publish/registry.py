@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 FETCHED_BYTES = 1 << 20
 _QUICK_SECONDS = 30.0
 _CONFIG = "config"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 Connect = Callable[[str], Transport]
 
@@ -105,7 +107,10 @@ class Registry:
             if not reply.ok:
                 raise self._refused(reply, f"{self.url}{path}")
             pullable = pullable and "location" in reply.headers
-            length = len(reply.body) if whole else int(reply.headers.get("content-length") or -1)
+            told = str(len(reply.body)) if whole else reply.headers.get("content-length", "")
+            if not told.isdecimal():
+                raise _damaged("the registry does not tell the size of a layer", layer, self.url)
+            length = int(told)
             if length != layer.size:
                 raise _damaged(f"a layer in the registry has {length} bytes, not {layer.size}", layer, self.url)
             if whole and f"sha256:{hashlib.sha256(reply.body).hexdigest()}" != layer.digest:
@@ -168,8 +173,10 @@ def _layers(reply: Reply, where: str) -> tuple[Layer, ...]:
 
 
 def _layer(row: Mapping[str, Any]) -> Layer:
-    kind = str(row["mediaType"]).rpartition(".")[2]
-    return Layer(kind, str(row["digest"]), int(row["size"]))
+    kind, digest = str(row["mediaType"]).rpartition(".")[2], str(row["digest"])
+    if not _DIGEST.fullmatch(digest):  # it becomes a part of addresses
+        raise ValueError("not a digest")
+    return Layer(kind, digest, int(row["size"]))
 
 
 def _damaged(message: str, layer: Layer, url: str) -> Damaged:

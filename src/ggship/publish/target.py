@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ggship.errors import UsageError
 from ggship.transport import is_loopback
@@ -48,7 +49,7 @@ class Target:
         if is_loopback(f"http://{self.host}"):
             return True
         try:
-            return ipaddress.ip_address(self.host.rpartition(":")[0] or self.host).is_private
+            return ipaddress.ip_address(urlsplit(f"http://{self.host}").hostname or "").is_private
         except ValueError:
             return False
 
