@@ -14,11 +14,14 @@ import pytest
 
 @pytest.fixture(scope="session")
 def stand_in_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("one_api_stand_in", Path(__file__).with_name("stand_in.py"))
+    folder = Path(__file__).with_name("stand_in")
+    spec = importlib.util.spec_from_file_location(
+        "one_api_stand_in", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
+    sys.modules[spec.name] = module  # its own modules import each other from there
     spec.loader.exec_module(module)
     return module
 

@@ -287,6 +287,69 @@ def test_off_is_an_error_as_long_as_the_gateways_cache_goes_on_answering(gateway
     assert gone.probe.startswith("HTTP 503")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, ""),
+        (403, {"error": {"message": "user quota is not enough", "type": "insufficient_user_quota"}}),
+        (500, {"error": {"message": "do request failed", "type": "one_api_error"}}),
+        (503, {"error": {"message": " (request id: 7)", "type": "upstream_error"}}),  # a busy Ollama's, passed through
+        (200, {"error": {"message": "busy"}}),
+    ],
+)
+def test_another_failure_is_no_proof_that_it_is_off(gateway: Any, stand_in_module: Any, status: int, body: Any) -> None:
+    running, url = gateway
+    apply(client(url), ROUTE)
+    running.fault = stand_in_module.Answer(status, body)
+    clock = FakeClock()
+    if status == 200:
+        with pytest.raises(ServerError, match="still answers"):
+            off(client(url), "law-helper", wait_seconds=5, clock=clock)
+        return
+    gone = off(client(url), "law-helper", wait_seconds=5, clock=clock)
+    assert clock.seconds >= 5, "it may still come to be seen"
+    (warning,) = gone.warnings
+    assert "could not be seen" in warning
+    assert f"HTTP {status}" in warning
+
+    def over() -> None:
+        running.fault = None
+
+    running.fault = stand_in_module.Answer(status, body)
+    seen = off(client(url), "law-helper", wait_seconds=5, clock=FakeClock(then=over))
+    assert seen.warnings == ()
+    assert "无可用渠道" in seen.probe
+
+
+def test_an_empty_answer_is_an_answer_when_it_should_be_off(gateway: Any, stand_in_module: Any) -> None:
+    running, url = gateway
+    apply(client(url), ROUTE)
+    running.cached = True
+    running.refresh()
+    running.canned[UPSTREAM] = lambda name: stand_in_module.Said("", name)
+    with pytest.raises(ServerError, match="still answers"):
+        off(client(url), "law-helper", wait_seconds=5, clock=FakeClock())
+
+
+def test_a_busy_upstream_is_not_taken_for_a_missing_route(gateway: Any, stand_in_module: Any) -> None:
+    running, url = gateway
+    apply(client(url), route_to("law-helper:v1"))
+    asked: list[str] = []
+
+    def busy_for_clients(name: str) -> Any:
+        asked.append(name)
+        if asked.count("law-helper:v2") > 2 and name == "law-helper:v2":
+            raise stand_in_module.UpstreamFailed("busy", 503)
+        return stand_in_module.Said("Yes.", name)
+
+    running.canned[UPSTREAM] = busy_for_clients
+    clock = FakeClock()
+    with pytest.raises(ServerError, match="does not answer for the model"):
+        apply(client(url), route_to("law-helper:v2"), clock=clock)
+    assert clock.seconds == 0
+    assert client(url).ask("law-helper").model == "law-helper:v1"
+
+
 def test_a_gateway_that_switches_channels_on_by_itself_is_named(gateway: Any) -> None:
     running, url = gateway
     running.options["AutomaticEnableChannelEnabled"] = "true"

@@ -56,8 +56,9 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         names = ("GGSHIP_TEST_ONE_API_TOKEN", "GGSHIP_TEST_ONE_API_KEY")
         yield Gateway(os.environ[REAL], *(os.environ[name] for name in names))
         return
+    folder = Path(__file__).parent.parent / "gateways" / "stand_in"
     spec = importlib.util.spec_from_file_location(
-        "one_api_stand_in_live", Path(__file__).parent.parent / "gateways" / "stand_in.py"
+        "one_api_stand_in_live", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     assert spec
     assert spec.loader

@@ -15,7 +15,8 @@ from ggship.gateways.model import PLACEHOLDER_KEY, Channel, differences, to_json
 from ggship.gateways.secrets import KEY, TOKEN, Secret
 from ggship.transport import Reply, Transport
 
-# The status of the new-api family has these, One-API's has not (its Ollama type and its switch differ: see facts).
+# The status of the new-api family has these, One-API's has not (QuantumNous/new-api, controller/misc.go). There, type 4
+# is Ollama (constant/channel.go), and another call switches a channel (QuantumNous/new-api#5918).
 NEW_API_SIGNS = ("self_use_mode_enabled", "setup", "quota_display_type")
 MAX_PAGES = 500
 ADMIN_SECONDS = 60.0
@@ -63,8 +64,11 @@ class Said:
 
     @property
     def no_route(self) -> bool:
-        """Whether the gateway has no channel for the model, or the one that was asked for is off."""
-        return self.status == 503 or (self.status == 403 and "禁用" in self.problem)
+        """Whether the gateway has no channel for the model, or the one that was asked for is off.
+
+        By its words too (middleware/distributor.go): a busy upstream's 503 comes through with the same status.
+        """
+        return (self.status == 503 and "无可用渠道" in self.problem) or (self.status == 403 and "禁用" in self.problem)
 
 
 class OneApi:

@@ -104,8 +104,9 @@ def off(
 ) -> SwitchedOff:
     """Switch the package's channel off and see that the gateway no longer answers. The channel stays, to come back.
 
-    Without a client key only the switch is read again, and a warning says so. Raises ServerError where the gateway goes
-    on answering though no other channel could.
+    Seen is only what the gateway says itself: that it has no channel for the name. Where it fails in another way (no
+    quota, too many calls, the upstream's errors), or there is no client key, the switch is read again and a warning
+    says the rest. Raises ServerError where the gateway goes on answering though no other channel could.
     """
     step = on_step or _silent
     clock = clock or SystemClock()
@@ -129,14 +130,16 @@ def off(
         warnings.append(f"not asked as a client: {KEY} is not set")
         return SwitchedOff(ours, changed, "", tuple(warnings), still)
     step(f"asking for {public}, which should fail")
-    said = _until(lambda: gateway.ask(public), lambda said: not said.ok or bool(still), wait_seconds, clock)
-    if said.ok and not still:
+    said = _until(lambda: gateway.ask(public), lambda said: said.no_route or bool(still), wait_seconds, clock)
+    if said.status == 200 and not still:
         raise ServerError(
             "the channel is off, and the gateway still answers",
             where=f"{public} at {gateway.url}, after {wait_seconds:.0f} s",
             hint=f"its cache may lag up to {CACHE_SECONDS} s: run it again with --wait {CACHE_SECONDS}",
         )
     probe = f"HTTP {said.status}: {said.problem}" if not said.ok else f"answered by {said.model}"
+    if not said.no_route and not still:
+        warnings.append(f"that clients no longer reach {public} could not be seen, because of another failure: {probe}")
     return SwitchedOff(ours, changed, probe, tuple(warnings), still)
 
 
