@@ -23,12 +23,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if "live" in config.option.markexpr else True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is live, whether its author remembered the mark or not."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Everything in this folder is live, whether its author remembered the mark or not.
+
+    GGSHIP_LIVE_WITHOUT=registry leaves out what needs a registry, where scripts/test has said so aloud.
+    """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.live)
+    if os.environ.get("GGSHIP_LIVE_WITHOUT") == "registry":
+        gone = [item for item in items if "registry" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(scope="session")
