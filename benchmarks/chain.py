@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from cost import Cost, run
 
 from ggship.convert.vendored import vendored_llama_cpp
 
@@ -47,19 +47,12 @@ AutoTokenizer.from_pretrained(base).save_pretrained(out)
 """
 
 
-def measured(*commands: list[str]) -> tuple[float, float]:
-    """Seconds of the commands one after the other, and the largest of their resident sizes in MB."""
-    began, largest = time.perf_counter(), 0.0
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+def measured(*commands: list[str]) -> Cost:
+    """The cost of the commands one after the other."""
+    total = Cost()
     for command in commands:
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        assert child.stderr is not None
-        errors = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        if status:
-            sys.exit(f"{' '.join(command[:3])} failed:\n{errors[-2000:]}")
-        largest = max(largest, usage.ru_maxrss / 1024)
-    return time.perf_counter() - began, largest
+        total = total.then(run(command, {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}))
+    return total
 
 
 def main() -> None:
@@ -88,14 +81,14 @@ def main() -> None:
         ]
         ours = [sys.executable, "-m", "ggship", "merge", str(asked.run), "--base", str(f16)]
         ours += ["--quant", "Q8_0", "--out", str(folder / "ours-q8_0.gguf")]
-        times: dict[str, list[tuple[float, float]]] = {"chain": [], "ggship": []}
+        costs: dict[str, list[Cost]] = {"chain": [], "ggship": []}
         for number in range(asked.rounds):
-            times["chain"].append(measured(*chain))
-            times["ggship"].append(measured(ours))
-            chain_seconds, our_seconds = times["chain"][-1][0], times["ggship"][-1][0]
-            print(f"round {number + 1}: chain {chain_seconds:.1f} s, ggship {our_seconds:.2f} s", flush=True)
-        middle = {who: statistics.median(seconds for seconds, _ in rows) for who, rows in times.items()}
-        memory = {who: max(size for _, size in rows) for who, rows in times.items()}
+            costs["chain"].append(measured(*chain))
+            costs["ggship"].append(measured(ours))
+            seconds = {who: rows[-1].wall for who, rows in costs.items()}
+            print(f"round {number + 1}: chain {seconds['chain']:.1f} s, ggship {seconds['ggship']:.2f} s", flush=True)
+        middle = {who: statistics.median(cost.wall for cost in rows) for who, rows in costs.items()}
+        memory = {who: max(cost.memory for cost in rows) for who, rows in costs.items()}
         print(f"chain   median {middle['chain']:.1f} s, at most {memory['chain']:.0f} MB")
         print(f"ggship  median {middle['ggship']:.2f} s, at most {memory['ggship']:.0f} MB")
         print(f"ratio   {middle['chain'] / middle['ggship']:.1f} times faster")

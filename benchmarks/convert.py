@@ -14,13 +14,12 @@ import json
 import os
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from cost import Cost, run
 
 from ggship.convert.vendored import vendor_release, vendored_llama_cpp
 
@@ -78,16 +77,16 @@ def write_case(folder: Path) -> int:
     return path.stat().st_size
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Run to the end: (seconds, peak resident MB of that process)."""
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"failed with status {child.returncode}: {' '.join(command)}")
-    return seconds, usage.ru_maxrss / 1024 / (1024 if sys.platform == "darwin" else 1)
+def fastest(rounds: list[Cost]) -> float:
+    return min(cost.wall for cost in rounds)
+
+
+def middle(rounds: list[Cost]) -> float:
+    return statistics.median(cost.wall for cost in rounds)
+
+
+def largest(rounds: list[Cost]) -> float:
+    return max(cost.memory for cost in rounds)
 
 
 def main() -> None:
@@ -99,37 +98,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         size = write_case(folder)
-        run, base = str(folder / "lora"), str(folder / "base")
+        lora, base = str(folder / "lora"), str(folder / "base")
         outs = {"native": folder / "native.gguf", "vendored": folder / "vendored.gguf"}
         commands = {
-            "native": [sys.executable, "-c", NATIVE, run, base, str(outs["native"]), arguments.outtype],
+            "native": [sys.executable, "-c", NATIVE, lora, base, str(outs["native"]), arguments.outtype],
             "vendored": [sys.executable, script, "--base", base, "--outtype", arguments.outtype],
         }
-        commands["vendored"] += ["--outfile", str(outs["vendored"]), run]
+        commands["vendored"] += ["--outfile", str(outs["vendored"]), lora]
         print(f"llama 7B shape, r{RANK} on all linear modules, bf16, {size / 1e6:.0f} MB -> {arguments.outtype}")
         print(f"vendored: {vendor_release()}; {os.cpu_count()} cores; {arguments.rounds} rounds in turns")
         for command in commands.values():  # once for the file caches and for the bytecode of both
-            measured(command)
+            run(command, os.environ)
         if not filecmp.cmp(outs["native"], outs["vendored"], shallow=False):
             raise SystemExit("the two files differ")
         print(f"the two files are the same {outs['native'].stat().st_size / 1e6:.0f} MB, byte for byte\n")
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        results: dict[str, list[Cost]] = {name: [] for name in commands}
         for _ in range(arguments.rounds):
             for name, command in commands.items():
-                results[name].append(measured(command))
+                results[name].append(run(command, os.environ))
         print(f"{'':10}{'min s':>8}{'median s':>10}{'peak MB':>9}")
         for name, rounds in results.items():
-            seconds = [second for second, _ in rounds]
-            peak = max(megabytes for _, megabytes in rounds)
-            print(f"{name:10}{min(seconds):8.2f}{statistics.median(seconds):10.2f}{peak:9.0f}")
-
-        def ratio(pick: object) -> float:
-            return pick(results["vendored"]) / pick(results["native"])  # type: ignore[operator]
-
-        best = ratio(lambda rounds: min(second for second, _ in rounds))
-        middle = ratio(lambda rounds: statistics.median(second for second, _ in rounds))
-        memory = ratio(lambda rounds: max(megabytes for _, megabytes in rounds))
-        print(f"\nnative is {best:.1f} times faster by the best rounds, {middle:.1f} by the median ones;")
+            print(f"{name:10}{fastest(rounds):8.2f}{middle(rounds):10.2f}{largest(rounds):9.0f}")
+        best, median, memory = (
+            pick(results["vendored"]) / pick(results["native"]) for pick in (fastest, middle, largest)
+        )
+        print(f"\nnative is {best:.1f} times faster by the best rounds, {median:.1f} by the median ones;")
         print(f"its peak memory is 1/{memory:.1f} of the script's")
 
 

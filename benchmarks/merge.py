@@ -15,13 +15,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cost import Cost, run
 
 from ggship.gguf.reader import read_gguf
 from ggship.gguf.types import GgmlType
@@ -35,30 +35,7 @@ from ggship.gguf.merge import merge_adapter
 base, adapter, out, quant = sys.argv[1:]
 merge_adapter(Path(base), Path(adapter), Path(out), quant=quant)
 """
-LAUNCHER = """
-import os, sys, time
-started = time.perf_counter()
-child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
-_, status, used = os.wait4(child, 0)
-print([time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss])
-sys.exit(1 if status else 0)
-"""
 FLOOR_MB = 250
-
-
-@dataclass
-class Cost:
-    """Seconds of wall clock, seconds of CPU, and the largest resident set in MB; of several processes in a row."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-    memory: float = 0.0
-
-    def then(self, other: Cost) -> Cost:
-        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.memory, other.memory))
-
-    def best(self, other: Cost) -> Cost:
-        return Cost(min(self.wall, other.wall), min(self.cpu, other.cpu), max(self.memory, other.memory))
 
 
 @dataclass
@@ -142,22 +119,6 @@ def write_adapter(path: Path, base: Path, rank: int) -> None:
             w.write_at(tensor.offset, values.tobytes())
 
 
-def run(argv: list[str], environment: dict[str, str]) -> Cost:
-    """Run a program to its end and take its cost from the kernel.
-
-    Linux counts the memory of whoever started a program as the program's own peak, and this process is large: so a
-    small one starts it. Its 10 MB are the least that can be measured.
-    """
-    launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *argv]
-    with tempfile.TemporaryFile() as log:
-        done = subprocess.run(launch, env=environment, stdout=subprocess.PIPE, stderr=log, check=False)
-        if done.returncode:
-            log.seek(0)
-            sys.exit(f"{argv[0]} failed:\n{log.read()[-2000:].decode('utf-8', 'replace')}")
-    wall, cpu, kilobytes = json.loads(done.stdout)
-    return Cost(wall, cpu, kilobytes / 1024)
-
-
 class Bench:
     """One base, one adapter, both ways of merging."""
 
@@ -167,7 +128,7 @@ class Bench:
 
     def ours(self, quant: str) -> Cost:
         argv = [sys.executable, "-c", OURS, str(self.base), str(self.adapter), str(self.folder / "ours.gguf"), quant]
-        return run(argv, dict(os.environ))
+        return run(argv, os.environ)
 
     def export(self) -> Cost:
         argv = [str(self.tools / "llama-export-lora"), "-m", str(self.base), "--lora", str(self.adapter)]
