@@ -1,0 +1,1 @@
+"""What ggship ships against what PEFT computes: every PEFT option on tiny random models, in llama.cpp."""

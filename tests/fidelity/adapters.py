@@ -1,0 +1,204 @@
+"""Real PEFT adapters with random weights, saved as training would leave them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .models import VOCABULARY, Architecture
+
+RANK = 4
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to train with PEFT.
+
+    kind: the name of PEFT's config class. fields: its arguments. targets: which modules, by a name of `_targets`; ""
+    for a method that has none. step: how far training went: each trained number moves by this times a normal one.
+    after: names of functions of this module, called on the saved directory, in order; each gives the run's own path.
+    """
+
+    name: str
+    words: str
+    kind: str = "LoraConfig"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    targets: str = "linear"
+    step: float = 0.15
+    after: tuple[str, ...] = ()
+
+
+def train(option: Option, arch: Architecture, model: Any, folder: Path, base: Path) -> tuple[Path, Any]:
+    """Put the option on the model, "train" it, and save it: (the run, the trained model).
+
+    Weights depend on the names of option and architecture alone.
+    """
+    import peft
+    import torch
+
+    torch.manual_seed(zlib.crc32(f"{arch.name} {option.name}".encode()))
+    fields = {key: _of(value, arch) for key, value in option.fields.items()}
+    if option.kind == "LoraConfig":
+        fields = {"r": RANK, "lora_alpha": 6, **fields}
+    if option.targets:
+        fields |= _targets(option.targets, arch)
+    config = getattr(peft, option.kind)(**{"task_type": "CAUSAL_LM", **fields})
+    model.name_or_path = str(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuned = peft.get_peft_model(model, config)
+        converted = "converted" in option.after
+        if converted:
+            tuned.peft_config["default"].init_lora_weights = True
+            tuned.save_pretrained(folder / "initial")
+            tuned.peft_config["default"].init_lora_weights = config.init_lora_weights
+        _move(tuned, option.step)
+        tuned.eval()
+        extra = {"path_initial_model_for_weight_conversion": str(folder / "initial")} if converted else {}
+        run = folder / "run"
+        tuned.save_pretrained(run, **extra)
+    for name in option.after:
+        run = AFTER[name](run, tuned)
+    return run, tuned
+
+
+def _move(tuned: Any, step: float) -> None:
+    """A walk of training, all of it at once: every trained number moves."""
+    import torch
+
+    with torch.no_grad():
+        for _, weight in tuned.named_parameters():
+            if weight.requires_grad:
+                weight += step * torch.randn(weight.shape, dtype=torch.float32).to(weight.dtype)
+
+
+def _targets(which: str, arch: Architecture) -> dict[str, Any]:
+    linear, embedding = list(arch.linear), arch.embedding
+    return {
+        "linear": {"target_modules": linear},
+        "all-linear": {"target_modules": "all-linear"},
+        "attention": {"target_modules": list(arch.attention)},
+        "mlp": {"target_modules": list(arch.mlp)},
+        "one": {"target_modules": [arch.attention[-1]]},
+        "square": {"target_modules": [arch.attention[0], arch.attention[-1]]},
+        "regex": {"target_modules": rf".*\.1\..*({'|'.join(arch.attention)})"},
+        "embedding": {"target_modules": [*linear, embedding]},
+        "head": {"target_modules": [*linear, "lm_head"]},
+        "embedding-and-head": {"target_modules": [*linear, embedding, "lm_head"]},
+        "only-embedding": {"target_modules": [embedding]},
+        "only-head": {"target_modules": ["lm_head"]},
+        "norms": {"target_modules": ["input_layernorm", "post_attention_layernorm", "norm"]},
+        "router": {"target_modules": [*arch.attention, "gate"]},
+        "experts": {
+            "target_modules": list(arch.attention),
+            "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+        },
+        "only-experts": {"target_modules": [], "target_parameters": ["mlp.experts.down_proj"]},
+    }[which]
+
+
+def _of(value: Any, arch: Architecture) -> Any:
+    """Names that differ by architecture stand as `$attention0`, `$mlp0`, `$embedding`, `$norm` in the fields."""
+    if isinstance(value, str):
+        names = {"$attention0": arch.attention[0], "$attention1": arch.attention[-1], "$embedding": arch.embedding}
+        names |= {"$mlp0": arch.linear[-1], "$norm": arch.norm}
+        for name, meant in names.items():
+            value = value.replace(name, meant)
+        return value
+    if isinstance(value, Mapping):
+        return {_of(key, arch): _of(item, arch) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_of(item, arch) for item in value]
+    return value
+
+
+def _rewrite(run: Path, rename: Callable[[str], str], change: Callable[[Any], Any] = lambda tensor: tensor) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = run / "adapter_model.safetensors"
+    tensors = load_file(file)
+    save_file({rename(name): change(tensor).contiguous() for name, tensor in tensors.items()}, file, {"format": "pt"})
+
+
+def _set(run: Path, **fields: Any) -> Path:
+    file = run / "adapter_config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, **fields}, indent=2))
+    return run
+
+
+def _default_keys(run: Path, tuned: Any) -> Path:
+    """As a raw state_dict leaves the names: lora_A.default.weight (FSDP, DeepSpeed)."""
+
+    def rename(name: str) -> str:
+        for part in ("lora_A", "lora_B"):
+            name = name.replace(f".{part}.weight", f".{part}.default.weight")
+        for part in ("lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector"):
+            name = name + ".default" if name.endswith(f".{part}") else name
+        return name
+
+    _rewrite(run, rename)
+    return run
+
+
+def _subfolder(run: Path, tuned: Any) -> Path:
+    """As PEFT saves an adapter that is not called `default`: in a folder of its name."""
+    inside = run.with_name("named") / "law"
+    shutil.copytree(run, inside)
+    return inside
+
+
+def _sharded(run: Path, tuned: Any) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(run / "adapter_model.safetensors")
+    (run / "adapter_model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = (names[::2], names[1::2])
+    weight_map = {}
+    for number, part in enumerate(parts, start=1):
+        file = f"adapter_model-{number:05}-of-{len(parts):05}.safetensors"
+        save_file({name: tensors[name] for name in part}, run / file, {"format": "pt"})
+        weight_map |= dict.fromkeys(part, file)
+    (run / "adapter_model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return run
+
+
+def _half(dtype: str) -> Callable[[Path, Any], Path]:
+    def save(run: Path, tuned: Any) -> Path:
+        """The trained model takes the rounded numbers too: what is saved is what was trained."""
+        import torch
+
+        kind = getattr(torch, dtype)
+        _rewrite(run, lambda name: name, lambda tensor: tensor.to(kind))
+        with torch.no_grad():
+            for name, weight in tuned.named_parameters():
+                if "lora_" in name:
+                    weight.copy_(weight.to(kind).to(weight.dtype))
+        return run
+
+    return save
+
+
+AFTER: dict[str, Callable[[Path, Any], Path]] = {
+    "default_keys": _default_keys,
+    "subfolder": _subfolder,
+    "sharded": _sharded,
+    "half": _half("float16"),
+    "bfloat": _half("bfloat16"),
+    "converted": lambda run, tuned: run,
+    "eva": lambda run, tuned: _set(run, init_lora_weights="eva", eva_config={"rho": 2.0, "tau": 0.99}),
+    "loftq": lambda run, tuned: _set(run, init_lora_weights="loftq", loftq_config={"loftq_bits": 4, "loftq_iter": 1}),
+    "lora_ga": lambda run, tuned: _set(run, init_lora_weights="lora_ga"),
+    "corda": lambda run, tuned: _set(run, init_lora_weights="corda"),
+    "qalora": lambda run, tuned: _set(run, use_qalora=True),
+    "zero_alpha": lambda run, tuned: _set(run, lora_alpha=0),
+    "seq_cls": lambda run, tuned: _set(run, task_type="SEQ_CLS"),
+}
+assert VOCABULARY > 256
