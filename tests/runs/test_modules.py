@@ -89,23 +89,56 @@ def test_embeddings_are_pairs_and_their_frozen_copy_is_ignored(run_maker):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype", "shape", "code"),
+    ("name", "shape", "config", "method", "code"),
     [
-        (f"{Q}.lora_magnitude_vector", "F32", (16,), "dora"),
-        (f"{Q}.lora_B.bias", "F32", (16,), "bias"),
-        (f"{Q}.base_layer.bias", "F32", (16,), "bias"),
-        ("base_model.model.lm_head.weight", "F32", (100, 16), "saved-modules"),
-        ("base_model.model.model.embed_tokens.base_layer.weight", "F32", (100, 16), "saved-modules"),
-        ("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta", "F32", (3, 16), "trained-tokens"),
+        (f"{Q}.lora_magnitude_vector", (16,), {"use_dora": True}, "dora", "dora"),
+        (f"{Q}.lora_magnitude_vector.default.weight", (16,), {"use_dora": True}, "dora", "dora"),
+        (f"{Q}.lora_B.bias", (16,), {"lora_bias": True}, "bias", "bias"),
+        (f"{Q}.base_layer.bias", (16,), {"bias": "all"}, "saved", "bias"),
+        ("base_model.model.lm_head.weight", (100, 16), {}, "saved", "saved-modules"),
+        ("base_model.model.lm_head.modules_to_save.default.weight", (100, 16), {}, "saved", "saved-modules"),
+        (
+            "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta",
+            (3, 16),
+            {"trainable_token_indices": [7, 5, 9]},
+            "tokens",
+            "trained-tokens",
+        ),
     ],
 )
-def test_tensors_that_are_no_pair_are_named(name, dtype, shape, code, run_maker):
-    run = read_run(run_maker.adapter(tensors={**pair(), name: (dtype, shape)}))
-    assert run.unexpressed == (name,)
+def test_tensors_that_are_no_pair_are_named(name, shape, config, method, code, run_maker):
+    run = read_run(run_maker.adapter(tensors={**pair(), name: ("F32", shape)}, **config))
+    assert run.unexpressed == ()
     assert len(run.modules) == 1
+    (module,) = run.trained
+    assert module.method == method
+    assert [part.name for part in module.parts.values()] == [name]
     (obstacle,) = obstacles(run)
-    assert obstacle.code == code
+    assert (obstacle.code, obstacle.way) == (code, "merge")
     assert name in obstacle.what
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        (f"{Q}.lora_magnitude_vector", {}),  # PEFT would not use it
+        ("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta", {}),  # of which tokens?
+        ("base_model.model.model.embed_tokens.something_new", {}),
+    ],
+)
+def test_tensors_that_the_config_does_not_explain_are_refused(name, config, run_maker):
+    run = read_run(run_maker.adapter(tensors={**pair(), name: ("F32", (16,))}, **config))
+    (obstacle,) = obstacles(run)
+    assert obstacle.way != "merge"
+
+
+def test_a_frozen_copy_is_no_obstacle(run_maker):
+    name = "base_model.model.model.embed_tokens.base_layer.weight"
+    run = read_run(run_maker.adapter(tensors={**pair(), name: ("F32", (100, 16))}))
+    assert [(module.name, module.method, module.parameters) for module in run.trained] == [
+        ("model.embed_tokens", "frozen", 0)
+    ]
+    assert obstacles(run) == ()
 
 
 def test_pairs_that_are_no_matrices_of_numbers_are_not_expressed(run_maker):
@@ -125,8 +158,9 @@ def test_stacked_experts_are_not_taken_for_a_module(run_maker):
     assert [module.name for module in run.modules] == [
         "model.layers.0.mlp.experts".replace("mlp.experts", "self_attn.q_proj")
     ]
-    assert len(run.unexpressed) == 2
-    assert "parameters" in {obstacle.code for obstacle in obstacles(run)}
+    (experts,) = run.trained
+    assert (experts.name, experts.method, experts.rank) == ("model.layers.0.mlp.experts.gate_up_proj", "experts", 8)
+    assert [(obstacle.code, obstacle.way) for obstacle in obstacles(run)] == [("parameters", "merge")]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +170,6 @@ def test_stacked_experts_are_not_taken_for_a_module(run_maker):
         ({"init_lora_weights": "pissa_niter_4"}, "changed-base"),
         ({"init_lora_weights": "olora"}, "changed-base"),
         ({"modules_to_save": ["lm_head"]}, "saved-modules"),
-        ({"bias": "lora_only"}, "bias"),
         ({"lora_bias": True}, "bias"),
         ({"fan_in_fan_out": True}, "transposed"),
         ({"layer_replication": [[0, 2]]}, "replicated-layers"),
@@ -159,6 +192,7 @@ def test_config_that_no_adapter_can_carry(config, code, run_maker):
         {"use_rslora": True},
         {"alpha_pattern": {"q_proj": 3}},
         {"bias": "none"},
+        {"bias": "lora_only"},  # the base may have no biases at all
         {"modules_to_save": None, "layer_replication": None, "trainable_token_indices": None},
         {"lora_alpha": 16.5},
         {"r": 8, "lora_dropout": 0.1, "something_new": {"x": 1}},

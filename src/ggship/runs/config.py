@@ -22,6 +22,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "task_type": ("text", "null"),
     "r": ("count",),
     "lora_alpha": ("number",),
+    "alpha": ("number", "null"),
     "use_rslora": ("flag", "null"),
     "use_dora": ("flag", "null"),
     "lora_bias": ("flag", "null"),
@@ -33,14 +34,34 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "target_modules": ("text", "texts", "null"),
     "target_parameters": ("texts", "null"),
     "init_lora_weights": ("flag", "text", "null"),
+    "trainable_token_indices": ("counts", "lists of counts by name", "null"),
+    "token_indices": ("counts", "null"),
+    "ensure_weight_tying": ("flag", "null"),
+    "alora_invocation_tokens": ("counts", "null"),
+    "save_projection": ("flag", "null"),
+    "projection_prng_key": ("count or zero", "null"),
+    "oft_block_size": ("count or zero", "null"),
+    "block_share": ("flag", "null"),
+    "coft": ("flag", "null"),
+    "eps": ("number", "null"),
+    "use_cayley_neumann": ("flag", "null"),
+    "num_cayley_neumann_terms": ("count", "null"),
     "layer_replication": ("list", "null"),
     "lora_parameters": ("object", "null"),
     "model": ("text", "null"),
+}
+# AdaLoRA lists which ranks it kept, by tensor; OFT's r is 0 where the size of its blocks is given.
+_OTHER_METHODS: dict[str, dict[str, tuple[str, ...]]] = {
+    "ADALORA": {"rank_pattern": ("object", "null")},
+    "OFT": {"r": ("count or zero", "null")},
 }
 _WORDS = {
     "text": "a text",
     "null": "null",
     "count": "a whole number above 0",
+    "count or zero": "a whole number, 0 or above",
+    "counts": "a list of whole numbers",
+    "lists of counts by name": "an object of lists of whole numbers",
     "number": "a number",
     "flag": "true or false",
     "counts by name": "an object of whole numbers above 0",
@@ -55,7 +76,7 @@ def read_config(directory: Path, run: Path) -> dict[str, Any]:
     """adapter_config.json of that directory. Raises BadFile naming the field, its value and what it should be."""
     file = directory / CONFIG_NAME
     config = read_object(file, run, _LIMIT)
-    for field, kinds in _FIELDS.items():
+    for field, kinds in {**_FIELDS, **_OTHER_METHODS.get(str(config.get("peft_type")), {})}.items():
         if field in config and not any(_is(config[field], kind) for kind in kinds):
             _wrong(file, field, config[field], " or ".join(_WORDS[kind] for kind in kinds))
     if "peft_type" not in config and "lora_parameters" not in config:
@@ -72,8 +93,8 @@ def read_config(directory: Path, run: Path) -> dict[str, Any]:
                     where=str(file),
                     hint="PEFT writes it on every save: copy the file again from where training ran",
                 )
-        for field in ("rank_pattern", "alpha_pattern"):
-            _check_patterns(file, field, config.get(field) or {})
+    for field in ("rank_pattern", "alpha_pattern"):
+        _check_patterns(file, field, config.get(field) or {})
     return config
 
 
@@ -115,8 +136,12 @@ def _is(value: Any, kind: str) -> bool:
         return value is None
     if kind == "flag":
         return isinstance(value, bool)
-    if kind == "count":
-        return type(value) is int and value > 0
+    if kind in ("count", "count or zero"):
+        return type(value) is int and value >= (kind == "count")
+    if kind == "counts":
+        return isinstance(value, list) and all(_is(item, "count or zero") for item in value)
+    if kind == "lists of counts by name":
+        return isinstance(value, dict) and all(_is(item, "counts") for item in value.values())
     if kind == "number":
         return type(value) in (int, float) and -1e300 < value < 1e300  # neither NaN nor infinite
     if kind == "list":

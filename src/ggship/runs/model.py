@@ -13,6 +13,7 @@ class TensorHeader:
     """One tensor of a safetensors file, as its header says; no data has been read.
 
     dtype is the safetensors name (F32, BF16, ...); offset and nbytes are in bytes from the start of `file`.
+    transposed: the file holds the transpose of a matrix of this `shape` (mlx-lm keeps A and B so).
     """
 
     name: str
@@ -21,6 +22,7 @@ class TensorHeader:
     file: Path
     offset: int
     nbytes: int
+    transposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class LoraModule:
     a: [rank, in_features], b: [out_features, rank]. alpha and scale are the true ones of this module, with patterns
     and rsLoRA applied: scale = alpha / rank, or alpha / sqrt(rank) with use_rslora (PEFT: tuners/lora/layer.py).
     rank is that of the tensors; rank_named is what the config says of this module, None where it says nothing.
-    Of an embedding (`embedding`), a is [rank, vocabulary], b is [width, rank], and delta W = scale * (B @ A).T.
+    Of an embedding (`embedding`), a is [rank, vocabulary], b is [width, rank], and delta W = scale * (B @ A).T: the
+    delta is transposed.
     """
 
     name: str
@@ -41,11 +44,7 @@ class LoraModule:
     alpha: float
     scale: float
     rank_named: int | None = None
-
-    @property
-    def embedding(self) -> bool:
-        """Whether the pair updates an embedding: its delta is transposed."""
-        return ".lora_embedding_A" in self.a.name
+    embedding: bool = False
 
     @property
     def base_shape(self) -> tuple[int, int]:
@@ -57,6 +56,43 @@ class LoraModule:
     def parameters(self) -> int:
         """Trained numbers in A and B together."""
         return _product(self.a.shape) + _product(self.b.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModule:
+    """What training gave to one module of the base, by a method that is no plain LoRA pair.
+
+    name: the module's path in the base, without PEFT's prefix; of experts, that of the parameter
+    (`model.layers.0.mlp.experts.gate_up_proj`). parts: tensors, by PEFT's names for them. scale: what the update is
+    multiplied by, 1.0 where the method has none. rank: of one expert's pair, 0 for other methods.
+
+    method, and its parts (PEFT's source: tuners/<method>/layer.py):
+      dora     lora_magnitude_vector [out], or [width] of an embedding; its pair is in Run.modules
+      bias     lora_bias [out]: the bias of lora_B, scaled like its pair
+      saved    weight, bias: the trained ones, whole (modules_to_save, bias="all", LN tuning)
+      tokens   trainable_tokens_delta [k, width]: rows of the embedding that replace those of `token_indices`
+      experts  lora_A [rank experts, in], lora_B [out, rank experts] of a stack of experts (target_parameters)
+      adalora  lora_A [r, in], lora_E [r, 1], lora_B [out, r]
+      loha     hada_w1_a, hada_w2_a [out, r], hada_w1_b, hada_w2_b [r, in]
+      lokr     lokr_w1 or lokr_w1_a and lokr_w1_b; lokr_w2 or lokr_w2_a and lokr_w2_b
+      ia3      ia3_l [out, 1], or [1, in] of a feed-forward module
+      vera     vera_lambda_b [out], vera_lambda_d [r]; vera_A [r, in or more], vera_B [out or more, r] where saved
+      oft      oft_R [blocks, k (k - 1) / 2]
+      frozen   weight: a copy of the base's, not trained
+    """
+
+    name: str
+    method: str
+    parts: Mapping[str, TensorHeader]
+    scale: float = 1.0
+    rank: int = 0
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers; VeRA's shared projections and frozen copies are none."""
+        if self.method == "frozen":
+            return 0
+        return sum(_product(part.shape) for name, part in self.parts.items() if name not in ("vera_A", "vera_B"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +121,9 @@ class Run:
 
     root: what the user pointed at (or the run above a named checkpoint); path: the directory whose adapter is used,
     the root itself or one of `checkpoints`; chosen: why that one, in words.
-    config: adapter_config.json as it lies there. unexpressed: names of tensors that are no plain LoRA pair.
+    config: adapter_config.json as it lies there; of mlx-lm, with the same said in PEFT's fields as well.
+    modules: the plain LoRA pairs (of DoRA too). trained: what other methods gave. unexpressed: names of all other
+    tensors, which nothing here understands.
     chat_template: the Jinja text saved with the run, None where there is none; its file is chat_template_source.
     tokenizer_dir: the directory that tokenizer_files lie in, the root or `path`; None where there are none.
     notes: what a user should know of this run, each in a sentence; none of it stops anything.
@@ -107,11 +145,13 @@ class Run:
     base_revision: str
     tokenizer_dir: Path | None = None
     notes: tuple[str, ...] = ()
+    trained: tuple[TrainedModule, ...] = ()
 
     @property
     def parameters(self) -> int:
         """Trained numbers of all modules."""
-        return sum(module.parameters for module in self.modules)
+        pairs = sum(module.parameters for module in self.modules)
+        return pairs + sum(module.parameters for module in self.trained)
 
     @property
     def tensor_files(self) -> tuple[Path, ...]:

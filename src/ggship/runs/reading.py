@@ -58,6 +58,7 @@ def read_run(path: Path, *, checkpoint: str | None = None) -> Run:
         base_revision=str(config.get("revision") or ""),
         tokenizer_dir=tokenizer.directory,
         notes=_notes(place, config, sorted_tensors.modules),
+        trained=sorted_tensors.trained,
     )
 
 
