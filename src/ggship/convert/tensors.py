@@ -15,8 +15,6 @@ from ggship.runs.model import TensorHeader
 
 Array = NDArray[Any]
 
-OUTTYPES = ("f32", "f16", "bf16")
-
 # safetensors' name -> numpy's type of the same bits. BF16 is unknown to numpy: its bits are kept as whole numbers.
 _STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _KEPT = {("F32", "f32"), ("F16", "f16"), ("BF16", "bf16")}
@@ -36,10 +34,7 @@ class TensorReader:
         Raises BadFile where the file ends too early or the type is none that weights have, AdapterUnusable for NaN or
         Inf.
         """
-        stored = _STORED.get(header.dtype)
-        if stored is None:
-            raise BadFile(f"{header.dtype} is no type that adapter weights can have", where=_place(header))
-        array = np.empty(header.shape, dtype=stored)
+        array = np.empty(header.shape[::-1] if header.transposed else header.shape, dtype=stored_type(header))
         file = self._open(header.file)
         file.seek(header.offset)
         got = file.readinto(array.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
@@ -49,8 +44,8 @@ class TensorReader:
                 where=f"{_place(header)}: {header.nbytes} bytes expected, {got} there",
                 hint="copy it again from where training ran, or use a checkpoint that is whole",
             )
-        _refuse_nonfinite(header, array)
-        return array
+        refuse_nonfinite(header, array)
+        return np.ascontiguousarray(array.T) if header.transposed else array
 
     def close(self) -> None:
         """Close the open file."""
@@ -74,6 +69,14 @@ def tensor_reader() -> Iterator[TensorReader]:
         yield reader
     finally:
         reader.close()
+
+
+def stored_type(header: TensorHeader) -> str:
+    """Numpy's type of the bits that the file has. BadFile where it is none that weights have."""
+    stored = _STORED.get(header.dtype)
+    if stored is None:
+        raise BadFile(f"{header.dtype} is no type that adapter weights can have", where=_place(header))
+    return stored
 
 
 def to_float32(header: TensorHeader, stored: Array) -> Array:
@@ -123,7 +126,8 @@ def _nonfinite_bf16(bits: Array) -> int:
     return int(np.count_nonzero((bits & _BF16_EXPONENT) == _BF16_EXPONENT))
 
 
-def _refuse_nonfinite(header: TensorHeader, stored: Array) -> None:
+def refuse_nonfinite(header: TensorHeader, stored: Array) -> None:
+    """Raise AdapterUnusable where a stored number is NaN or Inf."""
     if header.dtype == "BF16":
         if not _nonfinite_bf16(stored):
             return
