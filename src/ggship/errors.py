@@ -64,7 +64,11 @@ class Refused(GgshipError):
 
 
 class NotExpressible(Refused):
-    """The target format cannot carry what was trained."""
+    """The target format cannot carry what was trained. code: the obstacle's, for programs (runs/obstacles.py)."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.code = code
 
 
 class BaseMismatch(Refused):
