@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ggship.runs import read_run
+from ggship.errors import BadFile
+from ggship.runs import obstacles, read_run
 
 CHATGLM = {
     f"base_model.model.transformer.encoder.layers.{layer}.self_attention.query_key_value.lora_{half}.weight": (
@@ -123,15 +124,38 @@ def test_chatglm_with_a_tokenizer_saved_was_not_the_demo(run_maker):
     assert trainer.name == "PEFT"
 
 
-def test_mlx_is_recognised_and_its_layout_is_an_obstacle(run_maker):
+def test_mlx_is_recognised_and_read_as_peft_would_have_saved_it(run_maker):
     config = {"fine_tune_type": "lora", "lora_parameters": {"rank": 8, "scale": 20.0}, "model": "mlx-community/x-4bit"}
     run_maker.config = config
     run = read_run(run_maker.adapter(tensors=MLX, file="adapters.safetensors"))
     assert run.trainer is not None
     assert run.trainer.name == "mlx-lm"
     assert run.base_named == "mlx-community/x-4bit"
-    assert run.modules == ()
-    assert set(run.unexpressed) == set(MLX)
+    (module,) = run.modules
+    assert (module.rank, module.alpha, module.scale) == (8, 160.0, 20.0)
+    assert (module.a.shape[0], module.b.shape[1]) == (8, 8)
+    assert module.a.transposed
+    assert module.b.transposed
+    assert run.unexpressed == ()
+    assert obstacles(run) == ()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"rank": 8}, {"rank": 0, "scale": 1.0}, {"rank": 8, "scale": "20"}])
+def test_mlx_without_rank_or_scale_is_damaged(parameters, run_maker):
+    run_maker.config = {"lora_parameters": parameters, "model": "x"}
+    with pytest.raises(BadFile, match="rank and a scale"):
+        read_run(run_maker.adapter(tensors=MLX, file="adapters.safetensors"))
+
+
+def test_mlx_experts_are_refused(run_maker):
+    run_maker.config = {"lora_parameters": {"rank": 8, "scale": 20.0}, "model": "x"}
+    experts = {
+        "model.layers.0.mlp.switch_mlp.up_proj.lora_a": ("F32", (4, 8, 16)),
+        "model.layers.0.mlp.switch_mlp.up_proj.lora_b": ("F32", (4, 24, 8)),
+    }
+    run = read_run(run_maker.adapter(tensors={**MLX, **experts}, file="adapters.safetensors"))
+    assert len(run.unexpressed) == 2
+    assert [(item.code, item.way) for item in obstacles(run)] == [("unknown-tensors", "")]
 
 
 def test_axolotl_leaves_a_config_json_and_is_still_no_full_model(run_maker):

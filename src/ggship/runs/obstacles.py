@@ -38,6 +38,7 @@ _METHOD_NAMES = {
 _HELD = ("saved", "tokens", "bias", "dora")
 _COPY = "copy or save the adapter again from where training ran"
 MERGE = "ggship merge (or package --strategy merge) puts it into the base's weights, exactly"
+_WEIGHTS = "pass the base's own weights, --base DIRECTORY or hf:REPO, and merge (package --strategy merge)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,7 @@ def _other_method(kind: str, run: Run) -> Obstacle:
     if kind in _METHOD_NAMES and not run.unexpressed:
         what = f"{_METHOD_NAMES[kind]} is no low-rank pair of matrices, the one thing that a GGUF adapter holds"
         return Obstacle(kind.lower().replace("_", "-"), what, MERGE, "merge")
-    remedy = "PEFT can merge it: pass the base's own weights, --base DIRECTORY or hf:REPO, and --strategy merge"
-    return Obstacle("not-lora", f"the adapter is {kind}, not LoRA", remedy, "peft")
+    return Obstacle("not-lora", f"the adapter is {kind}, not LoRA", f"PEFT can merge it: {_WEIGHTS}", "peft")
 
 
 def _by_tensors(run: Run) -> Iterator[Obstacle]:
@@ -148,9 +148,11 @@ def _by_tensors(run: Run) -> Iterator[Obstacle]:
     if whole:
         yield Obstacle("saved-modules", f"whole modules were trained: {_some(_names(whole))}", MERGE, "merge")
     if run.unexpressed and run.config.get("peft_type") == "LORA":
-        rest = run.unexpressed
-        is_one = f"{_some(rest)} {'is' if len(rest) == 1 else 'are'} nothing that ggship knows how to merge"
-        yield Obstacle("unknown-tensors", is_one, "PEFT may: --base DIRECTORY or hf:REPO, and --strategy merge", "peft")
+        what = f"{_some(run.unexpressed)} {'is' if len(run.unexpressed) == 1 else 'are'} nothing that ggship can merge"
+        if "lora_parameters" in run.config:
+            yield Obstacle("unknown-tensors", what, "fuse it with mlx-lm (mlx_lm.fuse) and ship the fused model")
+        else:
+            yield Obstacle("unknown-tensors", what, f"PEFT may: {_WEIGHTS}", "peft")
 
 
 def _names(modules: Sequence[TrainedModule]) -> list[str]:

@@ -11,6 +11,7 @@ from ggship.runs.config import is_lora, read_config
 from ggship.runs.files import MIB, is_regular, read_object, refuse_leaving
 from ggship.runs.headers import read_headers
 from ggship.runs.history import list_checkpoints
+from ggship.runs.mlx import in_pefts_words, is_mlx
 from ggship.runs.model import LoraModule, Run, TensorHeader
 from ggship.runs.modules import module_names, sort_tensors
 from ggship.runs.places import Place, choose_place
@@ -33,13 +34,14 @@ def read_run(path: Path, *, checkpoint: str | None = None) -> Run:
     pickled weights and for links out of the run, UsageError where there is no such checkpoint.
     """
     place = choose_place(path.expanduser(), checkpoint)
-    config = read_config(place.path, place.root)
+    written = read_config(place.path, place.root)
     tensors = _read_tensors(place.path, place.root)
+    config, tensors = in_pefts_words(written, tensors) if is_mlx(written) else (written, tensors)
     sorted_tensors = sort_tensors(config, tensors)
     directories = (place.path,) if place.path == place.root else (place.path, place.root)
     tokenizer = read_tokenizer(directories, place.root)
     evidence = Evidence(
-        directories, place.root, config, module_names(tensors), place.history, tokenizer_saved=bool(tokenizer.files)
+        directories, place.root, written, module_names(tensors), place.history, tokenizer_saved=bool(tokenizer.files)
     )
     return Run(
         root=place.root,
