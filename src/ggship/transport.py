@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ from urllib.parse import urlsplit
 import httpx  # noqa: TID251  (this is the one place)
 
 from ggship import __version__
-from ggship.errors import ServerError, ServerUnreachable
+from ggship.errors import ServerError, ServerUnreachable, UsageError
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 600.0
+WRITE_SECONDS = 60.0  # without a byte taken: a server thinks before it answers, never before it reads
+LINE_BYTES = 64 << 20
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy")
 AGAIN = "look after the server, then run the same command again: what is done is not done twice"
 
 
@@ -67,10 +71,10 @@ Handler = Callable[[Sent], Reply]
 
 def is_loopback(url: str) -> bool:
     """Whether the address names this machine itself."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = urlsplit(url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
@@ -79,7 +83,8 @@ def is_loopback(url: str) -> bool:
 class Transport:
     """Talks HTTP to one server. Follows no redirect: a secret must never travel to a host the user did not name.
 
-    `handler` replaces the network: a function from Sent to Reply, for tests.
+    read_seconds, write_seconds: how long nothing may come, or be taken. `handler` replaces the network: a function from
+    Sent to Reply, for tests. Raises UsageError where the proxy that the environment names cannot be used.
     """
 
     def __init__(
@@ -88,18 +93,29 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
         handler: Handler | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._client = httpx.Client(
-            headers={"User-Agent": f"ggship/{__version__}", **(headers or {})},
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            follow_redirects=False,
-            # Reading the certificates takes 0.1 s, and plain http has none.
-            verify=base_url.lower().startswith("https"),
-            trust_env=not is_loopback(base_url),  # a proxy from the environment cannot reach our own loopback
-            transport=_mock(handler) if handler else None,
-        )
+        self._write_seconds = write_seconds
+        try:
+            self._client = httpx.Client(
+                headers={"User-Agent": f"ggship/{__version__}", **(headers or {})},
+                timeout=self._timeout(read_seconds),
+                follow_redirects=False,
+                # Reading the certificates takes 0.1 s, and plain http has none.
+                verify=base_url.lower().startswith("https"),
+                trust_env=not is_loopback(base_url),  # a proxy from the environment cannot reach our own loopback
+                transport=_mock(handler) if handler else None,
+            )
+        except UnicodeEncodeError:
+            raise UsageError("a header holds characters outside ASCII", where=f"for {base_url}") from None
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            _refuse_proxy(error)
+            raise
+
+    def _timeout(self, read_seconds: float) -> httpx.Timeout:
+        return httpx.Timeout(read_seconds, connect=CONNECT_SECONDS, write=self._write_seconds)
 
     def close(self) -> None:
         """Drop the connections."""
@@ -126,9 +142,7 @@ class Transport:
                 json=json,
                 content=content,
                 headers=dict(headers or {}),
-                timeout=httpx.USE_CLIENT_DEFAULT
-                if read_seconds is None
-                else httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+                timeout=httpx.USE_CLIENT_DEFAULT if read_seconds is None else self._timeout(read_seconds),
             )
         return _reply(response, response.content)
 
@@ -138,7 +152,8 @@ class Transport:
     ) -> Iterator[tuple[Reply, Iterator[str]]]:
         """Send one request and give (status and headers, lines of the body as they come).
 
-        Where the status is an error, the Reply carries the whole body and there are no lines.
+        A line ends with a newline and with nothing else: JSON has U+2028 and its like inside texts. Where the status is
+        an error, the Reply carries the whole body and there are no lines. Raises ServerError for a line without end.
         """
         with (
             self._errors(method, path),
@@ -150,8 +165,20 @@ class Transport:
                 yield _reply(response, response.read()), iter(())
 
     def _lines(self, response: httpx.Response, method: str, path: str) -> Iterator[str]:
+        left = bytearray()
         with self._errors(method, path):
-            yield from response.iter_lines()
+            for data in response.iter_bytes():
+                *whole, rest = data.split(b"\n")
+                for line in whole:
+                    yield (left + line).decode("utf-8", "replace")
+                    left.clear()
+                left += rest
+                if len(left) > LINE_BYTES:
+                    raise ServerError(
+                        "a line of the server's answer has no end", where=f"{method} {self.base_url}{path}"
+                    )
+        if left:
+            yield left.decode("utf-8", "replace")
 
     @contextmanager
     def _errors(self, method: str, path: str) -> Iterator[None]:
@@ -162,12 +189,28 @@ class Transport:
             raise ServerUnreachable(
                 f"nothing answers at {self.base_url}", where=f"{where}: {error}", hint="is the server started?"
             ) from error
+        except httpx.WriteTimeout as error:
+            raise ServerError("the server stopped taking what is sent to it", where=where, hint=AGAIN) from error
         except httpx.TimeoutException as error:
             raise ServerError("the server took too long to answer", where=where, hint=AGAIN) from error
+        except httpx.LocalProtocolError:
+            # Its words repeat the header that cannot be sent, and that may be a key.
+            raise ServerError("the request cannot be sent: one of its headers is not valid", where=where) from None
         except httpx.HTTPError as error:
             raise ServerError("the connection broke", where=f"{where}: {error}", hint=AGAIN) from error
         except httpx.InvalidURL as error:
             raise ServerError(f"this is no address: {self.base_url}", where=str(error)) from error
+
+
+def _refuse_proxy(error: Exception) -> None:
+    """Say what httpx has against a proxy of the environment, without its address: that may hold a password."""
+    named = " and ".join(name for name in _PROXIES if os.environ.get(name))
+    if named:
+        raise UsageError(
+            "the proxy that the environment names cannot be used",
+            where=f"{named} is set ({type(error).__name__})",
+            hint=f"unset {named}, or for a SOCKS proxy: pip install 'httpx[socks]'",
+        ) from None
 
 
 def _reply(response: httpx.Response, body: bytes) -> Reply:

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, LowSurvival, NotExpressible, Refused, UsageError
+from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, Busy, LowSurvival, NotExpressible, Refused, UsageError
+from ggship.gguf.chunks import ChunkWorker, chunks_of
 from ggship.gguf.merge import merge_adapter
 from ggship.gguf.plan import plan_merge
 from ggship.gguf.quantize import NumpyKernels, best_kernels
 from ggship.gguf.reader import read_gguf
 from ggship.gguf.types import GgmlType
+from ggship.gguf.writer import GgufWriter, NewTensor
 
 
 @pytest.fixture
@@ -359,6 +361,116 @@ def test_weights_too_large_for_the_type_are_refused(model, adapter, tmp_path):
         merge_adapter(base, lora, tmp_path / "out.gguf", quant="F16")
     assert "blk.0.attn_q.weight" in caught.value.where
     assert "BF16" in caught.value.hint
+
+
+def planted(path, name, value):
+    """The same file with one weight of an F32 tensor made this large."""
+    tensor = read_gguf(path).tensor(name)
+    with path.open("r+b") as file:
+        file.seek(tensor.offset + 4 * 7)
+        file.write(np.float32(value).tobytes())
+    os.utime(path, ns=(0, 0))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("quant", "value", "kind"),
+    [("F16", 70000, "F16"), ("Q8_0", 1e8, "Q8_0"), ("Q4_K_M", 1e9, "Q4_K"), ("Q5_0", -1e8, "Q5_0")],
+)
+def test_a_weight_that_the_adapter_does_not_touch_is_not_lost_either(models, adapter, tmp_path, quant, value, kind):
+    model = models.Model("llama", 8, width=256, ffn=256, tied=False)
+    base = planted(model.write(tmp_path / "base.gguf", "F32"), "blk.2.attn_q.weight", value)
+    lora = adapter(model, ["blk.0.attn_q.weight"])
+    with pytest.raises(NotExpressible, match=f"too large for {kind}") as caught:
+        merge_adapter(base, lora, tmp_path / "out.gguf", quant=quant)
+    assert caught.value.where == "blk.2.attn_q.weight"
+    assert names(tmp_path) == {"base.gguf", "adapter.gguf"}
+
+
+@pytest.mark.parametrize(("quant", "value"), [("F16", 65504), ("BF16", 1e30), ("Q8_0", 70000), (None, 3e38)])
+def test_a_large_weight_that_fits_is_merged(models, adapter, tmp_path, quant, value):
+    model = models.Model("llama", 2, width=64, ffn=64, tied=False)
+    base = planted(model.write(tmp_path / "base.gguf", "F32"), "blk.1.attn_q.weight", value)
+    merge_adapter(base, adapter(model, ["blk.0.attn_q.weight"]), tmp_path / "out.gguf", quant=quant)
+    assert weights(tmp_path / "out.gguf", "blk.1.attn_q.weight").max() == pytest.approx(value, rel=0.02)
+
+
+@pytest.mark.parametrize("tensor", ["blk.0.attn_q.weight", "token_embd.weight"])
+@pytest.mark.parametrize("zero", ["a", "b"])
+def test_an_adapter_with_one_half_all_zero_is_untrained(models, tmp_path, tensor, zero):
+    model = models.Model("llama", 1, width=64, ffn=64, vocab=32, tied=False)
+    base = model.write(tmp_path / "base.gguf")
+    rows, columns = model.shapes()[tensor]
+    halves = {"a": np.ones((4, columns), "f4"), "b": np.ones((rows, 4), "f4")}
+    if tensor == "token_embd.weight":
+        halves = {"a": np.ones((rows, 4), "f4"), "b": np.ones((columns, 4), "f4")}
+    halves[zero] *= 0
+    lora = models.write_adapter(tmp_path / "a.gguf", "llama", {tensor: (halves["a"], halves["b"])})
+    with pytest.raises(AdapterUnusable, match="untrained"):
+        merge_adapter(base, lora, tmp_path / "out.gguf")
+    halves[zero] += 1
+    lora = models.write_adapter(tmp_path / "b.gguf", "llama", {tensor: (halves["a"], halves["b"])})
+    assert merge_adapter(base, lora, tmp_path / "out.gguf").merged == 1
+
+
+def test_halves_that_are_zero_in_different_experts_change_nothing(models, tmp_path):
+    model = models.Model("llama", 1, width=64, ffn=64, layer=models.MOE, experts=2, tied=False)
+    experts, rows, columns = model.shapes()["blk.0.ffn_up_exps.weight"]
+    a, b = np.zeros((experts, 4, columns), "f4"), np.zeros((experts, rows, 4), "f4")
+    a[0], b[1] = 1, 1
+    lora = models.write_adapter(tmp_path / "a.gguf", "llama", {"blk.0.ffn_up_exps.weight": (a, b)})
+    with pytest.raises(AdapterUnusable, match="untrained"):
+        merge_adapter(model.write(tmp_path / "base.gguf"), lora, tmp_path / "out.gguf")
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf"), "sixteen", [16.0], True])
+def test_an_alpha_that_is_no_number_is_a_damaged_file(model, models, tmp_path, alpha):
+    halves = (np.ones((4, 64), "f4"), np.ones((64, 4), "f4"))
+    lora = models.write_adapter(
+        tmp_path / "a.gguf", "llama", {"blk.0.attn_q.weight": halves}, alpha=None, keys={"adapter.lora.alpha": alpha}
+    )
+    with pytest.raises(BadFile, match="alpha is no number") as caught:
+        merge_adapter(model.write(tmp_path / "base.gguf"), lora, tmp_path / "out.gguf")
+    assert str(lora) in caught.value.where
+
+
+@pytest.mark.parametrize("count", ["two", [1, 2]])
+def test_a_split_count_of_another_type_is_refused_too(model, adapter, tmp_path, count):
+    odd = dataclasses.replace(model, metadata={"split.count": count}).write(tmp_path / "odd.gguf")
+    with pytest.raises(BadFile, match="split"):
+        merge_adapter(odd, adapter(model), tmp_path / "out.gguf")
+
+
+def test_two_merges_into_one_file_do_not_write_into_each_other(model, adapter, tmp_path):
+    base, lora, out = model.write(tmp_path / "base.gguf"), adapter(model), tmp_path / "out.gguf"
+
+    def second(done, of):
+        if done == 3:
+            with pytest.raises(Busy, match="another ggship writes that file"):
+                merge_adapter(base, lora, out, quant="Q8_0")
+
+    merge_adapter(base, lora, out, on_tensor=second)
+    merge_adapter(base, lora, tmp_path / "alone.gguf")
+    assert out.read_bytes() == (tmp_path / "alone.gguf").read_bytes()
+    assert merge_adapter(base, lora, out, quant="Q8_0").quant == "Q8_0"  # the lock went with the first
+
+
+def test_words_that_changed_places_on_the_disk_are_found(model, tmp_path):
+    base = model.write(tmp_path / "base.gguf", "F32")
+    (source,) = [tensor for tensor in read_gguf(base).tensors if tensor.name == "blk.0.attn_q.weight"]
+    with (
+        base.open("rb") as file,
+        GgufWriter(tmp_path / "out.gguf", {}, [NewTensor("t", source.shape, source.type)]) as out,
+    ):
+        worker = ChunkWorker(file.fileno(), out, best_kernels())
+        (chunk,) = chunks_of(source, out.tensors[0])
+        checksum = worker.change(chunk, None).checksum
+        worker.check(chunk.target_offset, chunk.nbytes, checksum)
+        first, second = (os.pread(out.fd, 8, chunk.target_offset + 8 * at) for at in (3, 11))
+        out.write_at(chunk.target_offset + 24, second)
+        out.write_at(chunk.target_offset + 88, first)
+        with pytest.raises(BadFile, match="not what was written"):
+            worker.check(chunk.target_offset, chunk.nbytes, checksum)
 
 
 def test_files_that_are_the_wrong_ones_are_refused(model, adapter, tmp_path):

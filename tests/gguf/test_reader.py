@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -174,6 +175,16 @@ def test_a_value_survives_encoding(value):
     assert encode(encoded.decode(), like=encoded).raw() == encoded.raw()
 
 
+@given(values, st.integers(-1, 6))
+@settings(deadline=None)
+def test_one_item_is_the_one_of_the_whole_array(value, index):
+    item = encode(value).item_at(index)
+    if isinstance(value, list) and 0 <= index < len(value):
+        assert item == value[index]
+    else:
+        assert item is None
+
+
 def test_a_changed_number_keeps_its_type():
     assert encode(7, like=encode(2**40)).type is ValueType.UINT64
     assert encode(1.5, like=encode(2)).type is ValueType.FLOAT32
@@ -188,3 +199,29 @@ def test_a_long_array_is_read_from_the_file_when_asked(models, tmp_path):
     assert file.metadata["tokenizer.ggml.tokens"].data is None
     assert file.get("tokenizer.ggml.tokens") == tokens
     assert np.all(file.metadata["tokenizer.ggml.tokens"].count == 5000)
+
+
+def test_a_header_is_walked_again_only_where_the_file_changed(small, tmp_path):
+    before = read_gguf(small)
+    assert read_gguf(small) is not before  # so young that a change could share its time
+    os.utime(small, ns=(0, 10**9))
+    settled = read_gguf(small)
+    assert read_gguf(small) is settled
+    assert settled.item("tokenizer.ggml.tokens", 2) == "c"
+    changed = small.read_bytes().replace(b"general.architecture", b"general.architectura")
+    small.write_bytes(changed)
+    assert read_gguf(small).architecture == ""
+    os.utime(small, ns=(0, 2 * 10**9))
+    assert read_gguf(small).architecture == ""
+    (tmp_path / "other.gguf").write_bytes(changed)
+    (tmp_path / "other.gguf").replace(small)
+    os.utime(small, ns=(0, 2 * 10**9))
+    assert read_gguf(small).path == small
+
+
+def test_a_file_that_went_away_is_no_remembered_one(small):
+    os.utime(small, ns=(0, 10**9))
+    read_gguf(small)
+    small.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_gguf(small)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ggship.errors import BadFile
+from ggship.errors import BadFile, Busy
 from ggship.gguf.reader import read_gguf
 from ggship.gguf.types import GgmlType
 from ggship.gguf.values import encode
@@ -109,4 +109,16 @@ def test_a_partial_file_of_a_killed_run_is_in_nobodys_way(tmp_path):
     (tmp_path / "out.gguf.partial").write_bytes(b"x" * 100_000)
     path = write(tmp_path / "out.gguf", {}, [((1, 32), GgmlType.F32)])
     assert len(read_gguf(path).tensors) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]
+
+
+def test_two_at_once_are_one_and_the_other_leaves_nothing(tmp_path):
+    new = [NewTensor("t", (1, 32), GgmlType.F32)]
+    with GgufWriter(tmp_path / "out.gguf", {}, new):
+        with pytest.raises(Busy) as caught, GgufWriter(tmp_path / "out.gguf", {}, new):
+            pytest.fail("two at once")
+        assert "out.gguf.partial" in caught.value.where
+        assert [path.name for path in tmp_path.iterdir()] == ["out.gguf.partial"]
+    with GgufWriter(tmp_path / "out.gguf", {}, new):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]

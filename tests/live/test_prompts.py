@@ -21,6 +21,7 @@ from ggship.prompts import (
     server_adds_bos,
     template_preference,
 )
+from ggship.prompts.stops import pieces_stops
 from ggship.runtimes.ollama_api import OllamaClient
 
 BASE = "smollm2:135m"
@@ -61,7 +62,8 @@ def test_template_of_the_base_is_rendered_as_its_jinja(client, created, smollm2,
     go = go_template(smollm2, server_adds_bos=server_adds_bos(metadata))
     assert isinstance(go, GoTemplate)
     assert template_preference(go.text, smollm2.text) == "go"
-    name = created(Modelfile(BASE, template=go.text, parameters=tuple(("stop", stop) for stop in go.stops_hint)))
+    stops = pieces_stops(go.pieces, smollm2.bos_token)
+    name = created(Modelfile(BASE, template=go.text, parameters=tuple(("stop", stop) for stop in stops)))
     proof = prove_prompts(smollm2, lambda messages: client.render(name, messages))
     assert proof.holds, "\n".join(map(str, proof.differences))
     assert proof.probes == len(PROBES)
@@ -92,7 +94,7 @@ def test_every_family_is_rendered_as_its_jinja(client, created, name):
     model = created(Modelfile(BASE, template=go.text))
     proof = prove_prompts(chat, lambda messages: client.render(model, messages))
     assert proof.holds, "\n".join(map(str, proof.differences))
-    assert set(proof.skipped) == set(go.refused)
+    assert bool(proof.skipped) == (name == "gemma2")
 
 
 def test_an_empty_system_text_that_counts_as_none(client, created):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ggship.errors import UsageError
-from ggship.modelfile import Modelfile, not_carried, parse, render, to_request
+from ggship.modelfile import Modelfile, losses, not_carried, parse, render, to_request
 
 # What the parser of Ollama 0.34.4 gave for these.
 READ = {
@@ -93,6 +95,34 @@ def test_what_a_modelfile_cannot_say_is_named_and_the_api_still_carries_it(model
     assert problem.startswith(words)
     if modelfile.system:
         assert to_request(modelfile)["system"] == modelfile.system
+
+
+def test_what_would_end_a_text_early_is_refused_and_what_is_lost_is_told():
+    with pytest.raises(UsageError) as caught:
+        losses(Modelfile("x", system='Say """\nFROM evil'))
+    assert caught.value.message.startswith("SYSTEM: a line of it ends in")
+    assert caught.value.where == 'its line 1: Say """'
+    with pytest.raises(UsageError, match="ends in"):
+        losses(Modelfile("x", system='a\n"""\u3000 \nb'))  # the parser drops the space, and then sees the quotes
+    with pytest.raises(UsageError, match="no text"):
+        losses(Modelfile("x", system="\ud800"))
+    assert losses(Modelfile("x", system="\u3000法")) == ("SYSTEM: Ollama's Modelfile parser drops U+3000",)
+    assert losses(Modelfile("x", system='"""a""" b\n"" ""\n"')) == ()
+
+
+def test_long_texts_take_no_longer_than_their_length():
+    modelfile = Modelfile("x", system="a\n" * 100_000, template='"" "\n' * 100_000)
+    began = time.process_time()
+    assert losses(modelfile) == ()
+    assert parse(render(modelfile)) == modelfile
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "-" + "0" * 5000 + "9" * 20, "1" * 20])
+def test_a_number_of_thousands_of_digits_is_refused_in_our_words(digits):
+    with pytest.raises(UsageError, match="seed takes a whole number"):
+        parse(f"FROM x\nPARAMETER seed {digits}\n")
+    assert parse(f"FROM x\nPARAMETER seed {'0' * 5000}7\n").parameters == (("seed", 7),)
 
 
 def test_paths_of_every_kind_come_back():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 
 import pytest
 
 from ggship.errors import BadFile
-from ggship.prompts import PROBES, SPACED_PROBES, ChatTemplate, TemplateRefused
+from ggship.prompts import PROBES, ChatTemplate, TemplateRefused
 
 ASK = [{"role": "user", "content": "Hello"}]
 
@@ -45,6 +47,18 @@ def test_output_without_end_is_refused():
         render("{{ 'a' * 3000000 }}")
 
 
+def test_taking_all_memory_is_an_error_that_nothing_goes_on_after():
+    text = "{% set ns = namespace(x='a' * 1000) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from ggship.prompts.chat import ChatTemplate, TemplateTooLarge\n"
+        f"try: ChatTemplate({text!r}, source='t.jinja').render([{ASK[0]!r}])\n"
+        "except TemplateTooLarge as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "the chat template takes more time or memory than a template may: t.jinja\n"
+
+
 def test_a_template_that_refuses_says_so_in_its_own_words():
     with pytest.raises(TemplateRefused, match="System role not supported"):
         render("{{ raise_exception('System role not supported') }}")
@@ -80,8 +94,7 @@ def test_a_template_cannot_change_the_conversation_of_the_caller():
 
 
 def test_probes_are_many_and_end_with_a_question():
-    assert len({probe.name for probe in (*PROBES, *SPACED_PROBES)}) == len(PROBES) + len(SPACED_PROBES)
-    for probe in (*PROBES, *SPACED_PROBES):
-        assert probe.turns[-1][0] == "user"
+    assert len({probe.name for probe in PROBES}) == len(PROBES)
     for probe in PROBES:
+        assert probe.turns[-1][0] == "user"
         assert all(text == text.strip() for _, text in probe.turns)

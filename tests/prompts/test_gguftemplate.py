@@ -27,9 +27,13 @@ def test_what_only_the_server_passes_changes_nothing(text):
     assert ChatTemplate(written).render(ASK) == chat.render(ASK)
 
 
-def test_a_switch_that_stands_as_training_had_it_can_still_be_used():
-    assert gguf_chat_template(ChatTemplate(OPEN)) == OPEN
-    assert "<think></think>" in ChatTemplate(OPEN, arguments={"enable_thinking": False}).render(ASK)
+@pytest.mark.parametrize("switched", [True, False])
+def test_the_switch_that_the_one_who_asks_may_turn_changes_nothing_either(switched):
+    """Endpoints ask with it off (ENABLE_THINKING), and Ollama has it on where nobody says so."""
+    asked = {"enable_thinking": switched}
+    for text in (OPEN, SHUT):
+        written = gguf_chat_template(ChatTemplate(text))
+        assert ChatTemplate(written, arguments=asked).render(ASK) == ChatTemplate(text).render(ASK)
 
 
 @pytest.mark.parametrize("name", families())
@@ -47,3 +51,9 @@ def test_what_training_passed_is_set_in_front():
 def test_where_renaming_would_change_a_text_the_template_is_left_alone():
     text = "{{ 'the date_string is:' }}{{ messages[0].content }}{{ '' if date_string is defined else '!' }}"
     assert gguf_chat_template(ChatTemplate(text)) == text
+
+
+def test_what_is_set_in_front_moves_no_line_of_the_template():
+    for text in ("\n{{ style }}", "  {% if style %}x{% endif %}", "\n\n {{ style }}"):
+        chat = ChatTemplate(text, arguments={"style": "a"})
+        assert ChatTemplate(gguf_chat_template(chat)).render(ASK) == chat.render(ASK)

@@ -10,6 +10,7 @@ from ggship.errors import BadFile, UsageError
 from ggship.modelfile import Modelfile, not_carried
 from ggship.prompts import ChatTemplate, GoTemplate, NotInGo, go_template, simulate
 from ggship.prompts.gotemplate import literal
+from ggship.prompts.stops import pieces_stops
 
 TALK = [
     {"role": "system", "content": "S"},
@@ -36,6 +37,7 @@ GO = {
     ALL + '{{ $x := .Role }}{{ if $x }}{{ $x := "in" }}{{ $x }}{{ end }}{{ $x }};{{ end }}': (
         "insystem;inuser;inassistant;inuser;"
     ),
+    r'{{ "\a\b\f\v\101\x41\xe6\xb3\x95\u6cd5\U0001f4dc" }}' + ALL + "{{ end }}": "\a\b\f\vAA法法📜",
     "{{ range $i, $m := .Messages }}{{ if eq (len (slice $.Messages $i)) 1 }}{{ $m.Content }}{{ end }}{{ end }}": (
         "V\n\nW"
     ),
@@ -63,12 +65,27 @@ def test_system_of_the_model_stands_in_front_unless_the_conversation_has_its_own
         ("\n{{ range .Messages }}{{ .A ! }}{{ end }}", 2),
         ('{{ define "x" }}{{ end }}', 1),
         ("{{ if (.X }}{{ end }}", 1),
+        ("\n{{/* never closed", 2),
+        ("{{ .X /* }}", 1),
+        (r'{{ "\q" }}', 1),
+        (r'{{ "\ud800" }}', 1),
+        (r'{{ "\xff" }}', 1),
+        (r'{{ "\400" }}', 1),
+        (r"""{{ "it\'s" }}""", 1),
+        ("{{ 010 }}", 1),
+        ("{{ 1.5 }}", 1),
+        ("{{ " + "9" * 5000 + " }}", 1),
     ],
 )
 def test_broken_go_is_refused_with_its_line(text, line):
     with pytest.raises(UsageError) as caught:
         simulate(text, TALK)
     assert caught.value.where == f"TEMPLATE: line {line}"
+
+
+def test_blocks_nested_without_end_are_refused():
+    with pytest.raises(UsageError, match="nested too deeply"):
+        simulate("{{ if .X }}" * 5000 + "{{ end }}" * 5000, TALK)
 
 
 @pytest.mark.parametrize("text", ["{{ .Prompt }}", ALL + "{{ currentDate }}{{ end }}", ALL + "{{ .Nope }}{{ end }}"])
@@ -146,7 +163,6 @@ def test_an_empty_system_text_may_count_as_none(default):
     template = ChatTemplate(start + turns + "<assistant>")
     found = go_template(template)
     assert isinstance(found, GoTemplate), found
-    assert "empty system" in found.covers
     empty = [{"role": "system", "content": ""}, TALK[1]]
     assert simulate(found.text, empty) == default + "<user>U<assistant>" == simulate(found.text, TALK[1:2])
     assert simulate(found.text, TALK[:2]) == "<s>S<user>U<assistant>"
@@ -166,4 +182,4 @@ def test_an_empty_system_text_may_count_as_none(default):
 def test_marks_of_any_shape_are_stops_and_short_headings_are_not(close, opened, stops):
     found = go_template(chat(f"{{{{ {opened!r} }}}}{{{{ m.content }}}}", f"{{{{ m.content + {close!r} }}}}"))
     assert isinstance(found, GoTemplate), found
-    assert found.stops_hint == stops
+    assert pieces_stops(found.pieces, None) == stops

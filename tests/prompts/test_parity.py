@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ggship.prompts import PROBES, ChatTemplate, compare_prompts, family, go_template, prove_prompts, simulate
+from ggship.prompts import PROBES, ChatTemplate, family, go_template, prove_prompts, simulate
 
 LLAMA = family("llama3")
 CHATML = family("chatml")
@@ -12,7 +12,6 @@ def test_equal_with_and_without_the_bos_that_the_server_adds():
     go = go_template(LLAMA)
     assert prove_prompts(LLAMA, lambda messages: simulate(go.text, messages)).holds
     assert prove_prompts(LLAMA, LLAMA.render).holds
-    assert compare_prompts(LLAMA, LLAMA.render) == ()
 
 
 def test_a_second_bos_is_a_difference():
@@ -22,9 +21,29 @@ def test_a_second_bos_is_a_difference():
     assert len(proof.differences) == len(PROBES)
 
 
+def test_a_bos_that_the_server_adds_again_is_a_difference():
+    doubled = go_template(LLAMA, server_adds_bos=False)
+    proof = prove_prompts(LLAMA, lambda messages: simulate(doubled.text, messages), adds_bos=True)
+    assert proof.equal == 0
+    single = go_template(LLAMA, server_adds_bos=True)
+    assert prove_prompts(LLAMA, lambda messages: simulate(single.text, messages), adds_bos=True).holds
+
+
+def test_a_bos_that_nobody_adds_is_a_difference():
+    bare = go_template(LLAMA, server_adds_bos=True)
+    assert not prove_prompts(LLAMA, lambda messages: simulate(bare.text, messages), adds_bos=False).holds
+    assert prove_prompts(LLAMA, LLAMA.render, adds_bos=False).holds
+
+
+def test_the_one_bos_that_ollama_takes_off_itself_is_none():
+    gemma = family("gemma3")
+    assert prove_prompts(gemma, gemma.render, adds_bos=True).holds
+    assert not prove_prompts(gemma, lambda messages: "<bos>" + gemma.render(messages), adds_bos=True).holds
+
+
 def test_a_lost_default_system_text_is_found_and_shown():
     trained = family("qwen2.5")
-    differences = compare_prompts(trained, CHATML.render)
+    differences = prove_prompts(trained, CHATML.render).differences
     assert {found.probe for found in differences} >= {"single turn", "several turns", "emoji"}
     assert not {"with system", "empty system"} & {found.probe for found in differences}
     shown = str(differences[0])
@@ -34,7 +53,7 @@ def test_a_lost_default_system_text_is_found_and_shown():
 
 
 def test_the_place_is_told_in_characters_and_in_bytes():
-    lossy = compare_prompts(CHATML, lambda messages: CHATML.render(messages).replace("\u3000", ""))
+    lossy = prove_prompts(CHATML, lambda messages: CHATML.render(messages).replace("\u3000", "")).differences
     chinese = next(found for found in lossy if found.probe == "Chinese")
     assert chinese.expected[chinese.at] == "\u3000"
     assert chinese.byte == len(chinese.expected[: chinese.at].encode()) > chinese.at
@@ -42,7 +61,7 @@ def test_the_place_is_told_in_characters_and_in_bytes():
 
 
 def test_a_cut_prompt_ends_where_it_ends():
-    found = compare_prompts(CHATML, lambda messages: CHATML.render(messages)[:-1])[0]
+    found = prove_prompts(CHATML, lambda messages: CHATML.render(messages)[:-1]).differences[0]
     assert "(ends here)" in str(found)
     assert "U+000A" in str(found)
 

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from ggship.errors import BadFile
+from ggship.errors import BadFile, UsageError
 from ggship.prompts import (
     ChatTemplate,
     family,
-    server_adds_bos,
     special_tokens,
     stop_strings,
     training_prompt,
 )
+from ggship.prompts.training import named_prompt
 
 SMOLLM = family("smollm2")
 NAMES = {0: "<|endoftext|>", 1: "<|im_start|>", 2: "<|im_end|>"}
@@ -115,18 +115,25 @@ def test_a_template_without_a_pattern_still_stops_at_eos(make_run, make_base):
     assert stop_strings(run, make_base(), upper) == ("</s>",)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "adds"),
-    [
-        ({"model": "llama"}, True),
-        ({"model": "llama", "add_bos_token": False}, False),
-        ({"model": "gpt2", "pre": "llama-bpe"}, True),
-        ({"model": "gpt2", "pre": "tekken"}, True),
-        ({"model": "gpt2", "pre": "qwen2"}, False),
-        ({"model": "gpt2", "pre": "smollm", "add_bos_token": False}, False),
-        ({"model": "gpt2", "pre": "gemma4", "add_bos_token": False}, True),
-        ({}, False),
-    ],
-)
-def test_who_adds_the_bos_token_is_known_from_the_metadata(metadata, adds):
-    assert server_adds_bos({f"tokenizer.ggml.{name}": value for name, value in metadata.items()}) is adds
+@pytest.mark.parametrize("eos", ["<|im_end|>", None])
+def test_a_family_is_named_in_place_of_a_file(make_run, make_base, tmp_path, monkeypatch, eos):
+    monkeypatch.chdir(tmp_path)
+    run = make_run("{{ 'run' }}", **({"tokenizer_config": {"eos_token": eos}} if eos else {}))
+    chat = named_prompt("alpaca", run, make_base())
+    assert chat.text == family("alpaca").text
+    assert chat.source == "the alpaca family"
+    assert chat.eos_token == (eos or family("alpaca").eos_token)
+
+
+def test_a_file_of_that_name_goes_before_the_family(make_run, make_base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chatml").write_text("{{ 'mine' }}", "utf-8")
+    assert named_prompt("chatml", make_run(), make_base()).text == "{{ 'mine' }}"
+
+
+@pytest.mark.parametrize(("ref", "hint"), [("lama3", "llama3"), ("none.jinja", "chatml"), ("no/chatml", "chatml")])
+def test_a_template_that_is_nowhere_is_an_error_with_what_there_is(make_run, make_base, ref, hint):
+    with pytest.raises(UsageError) as caught:
+        named_prompt(ref, make_run(), make_base())
+    assert hint in caught.value.hint
+    assert ref in str(caught.value)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 
 from ggship.errors import BadFile
-from ggship.prompts import PROBES, SPACED_PROBES, ChatTemplate, families, family
+from ggship.prompts import PROBES, ChatTemplate, Probe, families, family
 
 pytestmark = pytest.mark.hf
 
+SPACED = tuple(
+    Probe(name, (("user", text),))
+    for name, text in (
+        ("leading space", "  What is a contract?"),
+        ("trailing newline", "What is a contract?\n"),
+        ("leading ideographic space", "\u3000\u3000合同是什么？"),
+    )
+)
 # Written as model authors write them: blocks on lines of their own, marks of training, tools, macros.
 LOOSE = """
 {%- macro said(text) -%}
@@ -56,7 +64,7 @@ CHATS = {name: family(name) for name in families()} | {"loose": ChatTemplate(LOO
 def test_every_conversation_is_rendered_the_same(reference, name):
     chat = CHATS[name]
     rendered = 0
-    for probe in (*PROBES, *SPACED_PROBES):
+    for probe in (*PROBES, *SPACED):
         for generation in (True, False):
             try:
                 ours = chat.render(probe.messages, add_generation_prompt=generation)

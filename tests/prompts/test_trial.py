@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from datetime import date
+
 import pytest
 
 from ggship.errors import BadFile
 from ggship.prompts import ChatTemplate, family
-from ggship.prompts.trial import check_template
+from ggship.prompts.trial import check_template, check_template_once
 from ggship.runner import run_subprocess
 
 DOUBLED = "{% set ns = namespace(x='aa') %}{% for i in range(100) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
@@ -41,3 +44,46 @@ def test_a_child_that_never_ends_is_stopped():
     with pytest.raises(BadFile) as caught:
         check_template(family("chatml"), runner=runner, seconds=0.2)
     assert "0.2 s" in caught.value.message
+
+
+HELD = "{% set ns = namespace(x='aa') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "not add_generation_prompt",
+        "strftime_now('%Y') == '2025'",
+        "messages[0].content == 'zqUSERONEqz'",
+        "enable_thinking is defined and not enable_thinking",
+        "date_string is defined",
+    ],
+)
+def test_what_it_does_only_later_is_found_too(when):
+    turns = "{% for m in messages %}{{ '<' + m.role + '>' + m.content + '<e>' }}{% endfor %}<assistant>"
+    with pytest.raises(BadFile, match="more time or memory"):
+        check_template(ChatTemplate("{% if " + when + " %}" + HELD + "{% endif %}" + turns))
+
+
+def test_nothing_is_imported_from_the_folder_that_the_user_stands_in(tmp_path, monkeypatch):
+    (tmp_path / "jinja2.py").write_text("from pathlib import Path\nPath('ran').write_text('x')\nimport nothing_such\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", ""))
+    check_template(family("chatml"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_template_that_asks_for_the_time_is_tried_again_the_next_day():
+    tried = []
+
+    def runner(argv, **options):
+        tried.append(argv)
+        return run_subprocess([argv[0], "-c", ""], **options)
+
+    timed = ChatTemplate("{{ strftime_now('%d') }}{{ messages[0].content }}")
+    for day in (1, 1, 2):
+        check_template_once(timed, runner=runner, today=date(2026, 1, day))
+    assert len(tried) == 2
+    for day in (1, 2):
+        check_template_once(family("chatml"), runner=runner, today=date(2026, 1, day))
+    assert len(tried) == 3

@@ -41,7 +41,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(400, b'{"error":{"message":"request exceeds the available context size"}}')
         elif self.path == "/apply-template":
             text = "".join(f"<{m['role']}>{m['content']}" for m in body["messages"])
-            self.reply(200, json.dumps({"prompt": text}).encode())
+            if fault == "thinks" and body["chat_template_kwargs"] == {"enable_thinking": False}:
+                text += "</think>"
+            self.reply(200, json.dumps({"prompt": None if fault == "no-prompt" else text}).encode())
         else:
             said = json.dumps({"model": spec["model"], "adapter": spec["adapter"], "pid": os.getpid(), "body": body})
             pieces = [
@@ -54,7 +56,10 @@ class Handler(BaseHTTPRequestHandler):
                 pieces[2:] = [{"error": {"message": "slot died"}}]
             if fault == "cut":
                 pieces = pieces[:2]
-            text = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
+            if fault in ("no-json", "no-object"):
+                pieces = []
+            text = {"no-json": "data: {oops\n\n", "no-object": "data: 7\n\n"}.get(fault, "")
+            text += "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
             self.reply(200, text.encode())
 
     def reply(self, status, body):

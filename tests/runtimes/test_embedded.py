@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ggship.cores import cores
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded import EmbeddedRuntime, threads
 from ggship.runtimes.model import ChatOptions, ModelSpec
@@ -71,6 +72,7 @@ def test_a_model_and_its_tuned_sister(runtime, model_gguf, adapter_gguf):
     assert answer["body"]["temperature"] == 0.0
     assert answer["body"]["top_k"] == 1
     assert endpoint.render(ASK) == "<system>Be brief.<user>?"
+    assert answer["body"]["chat_template_kwargs"] == {"enable_thinking": False}
     assert endpoint.digest() == tuned.digest == runtime.digest("law:staging")
     assert said(runtime.endpoint("base"))["adapter"] is None
 
@@ -165,7 +167,14 @@ def test_a_crash_of_native_code_is_an_error_with_its_last_words(start, model_ggu
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("error-streamed", "slot died"), ("too-long", "context size"), ("cut", "")]
+    ("fault", "said"),
+    [
+        ("error-streamed", "slot died"),
+        ("too-long", "context size"),
+        ("cut", ""),
+        ("no-json", "{oops"),
+        ("no-object", "7"),
+    ],
 )
 def test_an_answer_that_fails_is_an_error(start, model_gguf, fault, said):
     runtime = start(fault)
@@ -173,6 +182,73 @@ def test_an_answer_that_fails_is_an_error(start, model_gguf, fault, said):
     with pytest.raises(ServerError) as caught:
         runtime.endpoint("m").chat(ASK, ChatOptions())
     assert said in caught.value.where
+
+
+def test_a_prompt_is_rendered_as_it_is_asked(start, model_gguf):
+    runtime = start("thinks")
+    runtime.create("m", ModelSpec(model=model_gguf))
+    assert runtime.endpoint("m").render(ASK) == "<user>?</think>"
+
+
+def test_an_answer_without_a_prompt_is_an_error(start, model_gguf):
+    runtime = start("no-prompt")
+    runtime.create("m", ModelSpec(model=model_gguf))
+    with pytest.raises(ServerError, match="holds no prompt"):
+        runtime.endpoint("m").render(ASK)
+
+
+# What the real child imports in place of llama.cpp: loading takes as many seconds as it says, and holds the lock of the
+# interpreter, as llama.cpp does; a thread of its own stays.
+STAND_IN = """
+import ctypes, threading, time
+class CommonParams:
+    def __init__(self): self.model = self.cpuparams = self.cpuparams_batch = type("Any", (), {})()
+class Server:
+    listening_address = "http://127.0.0.1:1"
+    def __init__(self, params):
+        threading.Thread(target=time.sleep, args=(60,)).start()
+        open("loading", "w").close()
+        ctypes.PyDLL(None).sleep(int(params.model.path))
+"""
+
+
+@pytest.fixture
+def real_child(tmp_path):
+    (tmp_path / "xllamacpp.py").write_text(STAND_IN)
+
+    def begin(seconds, hears=True):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "ggship.runtimes.embedded_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+        )
+        spec = {"model": str(seconds), "num_ctx": 1, "key": "k"}
+        if not hears:
+            child.stdout.close()
+        child.stdin.write(json.dumps(spec).encode() + b"\n")
+        child.stdin.flush()
+        while not (tmp_path / "loading").exists():
+            assert child.poll() is None
+            time.sleep(0.01)
+        return child
+
+    return begin
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it ends when the model is loaded")
+def test_a_child_that_still_loads_ends_with_its_parent_too(real_child):
+    child = real_child(60)
+    child.stdin.close()
+    child.wait(timeout=10)
+    child.stdout.close()
+
+
+def test_a_child_whose_parent_does_not_hear_it_ends(real_child):
+    child = real_child(0, hears=False)
+    assert child.wait(timeout=10) == 1
+    child.stdin.close()
 
 
 def test_names_and_files_are_checked_at_create(runtime, model_gguf, tmp_path):
@@ -189,6 +265,6 @@ def test_names_and_files_are_checked_at_create(runtime, model_gguf, tmp_path):
 
 def test_threads_leave_a_core_free_unless_told():
     assert threads({"GGSHIP_THREADS": "3"}) == 3
-    assert threads({}) == max(1, min(16, (os.cpu_count() or 2) - 1))
+    assert threads({}) == max(1, min(16, cores() - 1))
     with pytest.raises(UsageError):
         threads({"GGSHIP_THREADS": "many"})

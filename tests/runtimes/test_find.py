@@ -21,12 +21,33 @@ def test_the_host_that_is_named_is_taken_before_the_environment(fake, new_fake):
     assert find_runtime(env={}, client=at(fake.url)).describe() == f"Ollama 0.32.14 at {fake.url}"
 
 
-@pytest.mark.parametrize(("host", "env"), [(NOBODY, {}), (None, {"OLLAMA_HOST": NOBODY})])
-def test_a_named_server_that_is_down_is_an_error_and_no_fall_back(host, env):
+def test_a_server_named_on_the_command_line_is_an_error_where_it_is_down():
     with pytest.raises(ServerUnreachable) as caught:
-        find_runtime(host=host, env=env)
-    assert caught.value.where == f"that address comes from {'--host' if host else 'OLLAMA_HOST'}={NOBODY}"
+        find_runtime(host=NOBODY, env={"OLLAMA_HOST": "also.nothing"})
+    assert caught.value.where == f"that address comes from --host={NOBODY}"
     assert "--runtime embedded" in caught.value.hint
+
+
+def test_the_server_of_the_environment_is_done_without_where_that_is_left_to_us(xllamacpp):
+    if xllamacpp:
+        runtime = find_runtime(env={"OLLAMA_HOST": NOBODY})
+        assert runtime.kind == "embedded"
+        assert runtime.note == f"no Ollama answers at http://{NOBODY}, which OLLAMA_HOST names"
+        runtime.close()
+    else:
+        with pytest.raises(ServerUnreachable) as caught:
+            find_runtime(env={"OLLAMA_HOST": NOBODY})
+        assert caught.value.where == f"that address comes from OLLAMA_HOST={NOBODY}"
+        assert "pip install 'ggship[embedded]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("env", [{"OLLAMA_HOST": NOBODY}, {}])
+def test_a_command_that_needs_ollama_is_not_told_of_anything_else(env):
+    with pytest.raises(ServerError) as caught:
+        find_runtime("ollama", env=env, client=at(NOBODY))
+    assert isinstance(caught.value, ServerUnreachable if env else NoRuntime)
+    assert "ollama serve" in caught.value.hint
+    assert "embedded" not in caught.value.hint
 
 
 def test_a_named_server_that_answers_wrongly_keeps_its_own_error(fake):
@@ -48,13 +69,6 @@ def test_without_any_ollama(xllamacpp):
         assert "ggship[embedded]" in caught.value.hint
         with pytest.raises(MissingExtra):
             find_runtime("embedded", env={})
-
-
-def test_ollama_alone_is_not_replaced_by_the_embedded_runtime():
-    with pytest.raises(NoRuntime) as caught:
-        find_runtime("ollama", env={}, client=at(NOBODY))
-    assert "ollama serve" in caught.value.hint
-    assert "ggship[embedded]" in caught.value.hint
 
 
 def test_an_unknown_kind_is_refused():

@@ -84,6 +84,9 @@ def test_a_name_without_a_tag_is_latest():
     assert full_name("law") == "law:latest"
     assert full_name("localhost:5000/ns/law") == "localhost:5000/ns/law:latest"
     assert full_name("law:v1") == "law:v1"
+    assert full_name("registry.ollama.ai/ns/law:v1") == "ns/law:v1"
+    assert full_name("hf.co/library/law") == "hf.co/library/law:latest"
+    assert full_name("library") == "library:latest"
 
 
 @pytest.mark.parametrize(

@@ -125,11 +125,11 @@ def test_a_refused_adapter_is_its_own_error_wherever_the_refusal_stands(fake, cl
 def test_a_busy_server_is_asked_again_for_a_while(fake, client, clock):
     fake.hold("base")
     fake.fail("/api/show", status=503, body='{"error":"server busy"}', times=2)
-    assert client.exists("base")
+    assert client.show("base")
     assert clock.slept == [0.5, 1.0]
     fake.fail("/api/show", status=503, body='{"error":"server busy, please try again."}', times=-1)
     with pytest.raises(ServerError) as caught:
-        client.exists("base")
+        client.show("base")
     assert caught.value.status == 503
     assert "busy" in caught.value.hint
 
@@ -168,13 +168,23 @@ def test_an_answer_that_breaks_off_is_an_error_and_not_half_an_answer(fake, clie
 
 
 @pytest.mark.parametrize("version", ["0.32.14", "0.34.4"])
-def test_tensors_and_adapters_are_asked_the_right_way_on_each_era(fake_server, version):
+def test_whether_adapters_are_taken_is_asked_without_making_anything(fake_server, version):
     fake = fake_server(version)
     fake.hold("base:latest")
     client = OllamaClient(fake.url)
-    assert [tensor["name"] for tensor in client.tensors("base")] == ["blk.0.attn_q.weight"]
     assert client.takes_adapters() is (version == "0.32.14")
     assert set(fake.models) == {"base:latest"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["law", "law:latest", "library/law", "registry.ollama.ai/library/law", "https://registry.ollama.ai/library/LAW"],
+)
+def test_a_model_is_found_by_every_name_that_ollama_knows_it_by(fake, client, name):
+    fake.hold("law")
+    fake.hold("ns/law", b"another")
+    assert client.digest(name) == client.digest("law") != client.digest("ns/law")
+    assert client.digest("other.host/library/law") is None
 
 
 def test_delete_of_what_is_not_there_is_no_error(fake, client):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -160,6 +161,25 @@ def test_a_blob_that_this_process_cannot_read_makes_the_server_a_remote_one(fake
     assert runtime.is_local() is False
 
 
+def test_a_model_without_a_blob_tells_nothing_of_where_the_server_is(fake, tmp_path):
+    """Cloud models come first in the list of a server that has some, and have no file anywhere."""
+    blob = tmp_path / f"sha256-{'0' * 64}"
+    blob.write_bytes(b"GGUF")
+    runtime = OllamaRuntime(OllamaClient(fake.url))
+    for name in ("a-cloud", "b-cloud", "c-cloud", "d-broken"):
+        fake.hold(name)
+    cloud = json.dumps({"modelfile": "FROM big:cloud\n", "remote_host": "https://ollama.com:443"})
+    for _ in range(3):
+        fake.fail("/api/show", status=200, body=cloud)
+    fake.fail("/api/show", status=500, body="{}")
+    fake.hold("mine")
+    fake.fail("/api/show", status=200, body=json.dumps({"modelfile": f"FROM {blob}\n"}))
+    assert runtime.is_local() is True
+    del fake.models["mine:latest"]
+    fake.fail("/api/show", status=200, body=cloud, times=-1)
+    assert runtime.is_local() is True  # on loopback, and nothing says otherwise
+
+
 def test_a_servers_files_are_not_looked_at_where_that_is_forbidden(fake, tmp_path):
     digest = fake.hold("base")
     runtime = OllamaRuntime(OllamaClient(fake.url), reads_files=False)
@@ -195,10 +215,33 @@ def test_chat_asks_reproducibly_and_tells_times_in_seconds(fake, runtime):
     assert "think" not in sent
 
 
-def test_a_model_that_can_think_is_told_not_to(fake, runtime):
+def test_a_model_that_can_think_is_told_not_to_and_its_prompt_is_rendered_so(fake, runtime):
     fake.capabilities = ["completion", "thinking"]
     runtime.endpoint("base").chat([{"role": "user", "content": "?"}], ChatOptions())
     assert fake.requests[-1][2]["think"] is False
+    runtime.endpoint("base").render([{"role": "user", "content": "?"}])
+    rendered = fake.requests[-1][2]
+    assert rendered["_debug_render_only"] is True
+    assert rendered["think"] is False
+
+
+def test_a_model_that_cannot_think_is_told_nothing_of_it(runtime, fake):
+    runtime.endpoint("base").render([{"role": "user", "content": "?"}])
+    assert "think" not in fake.requests[-1][2]
+
+
+def test_thoughts_are_no_loop_but_a_loop_of_thoughts_is(fake, runtime):
+    def pieces(key):
+        return [json.dumps({"message": {"content": "", key: f"{n % 2 or n}"}, "done": False}) for n in range(40)]
+
+    fake.fail("/api/chat", lines=pieces("thinking"))
+    with pytest.raises(ServerError, match="broke off"):
+        runtime.endpoint("base").chat([{"role": "user", "content": "?"}], ChatOptions())
+    for key in ("thinking", "content"):
+        stuck = json.dumps({"message": {"content": "", key: " lo"}, "done": False})
+        fake.fail("/api/chat", lines=[stuck] * 40)
+        answer = runtime.endpoint("base").chat([{"role": "user", "content": "?"}], ChatOptions())
+        assert answer.finish == "repeating"
 
 
 def test_more_stops_do_not_take_the_models_own_away(fake, runtime):

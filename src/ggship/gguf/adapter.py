@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,11 +39,6 @@ class AdapterPair:
     flipped: bool
 
     @property
-    def rank(self) -> int:
-        """Columns of B."""
-        return self.b.columns
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """The shape that the base tensor must have."""
         if self.flipped:
@@ -71,8 +67,8 @@ class AdapterFile:
 def read_adapter(path: Path) -> AdapterFile:
     """Read an adapter's header and pair up its tensors.
 
-    Raises BadFile where the file is no LoRA adapter, AdapterUnusable for a quantized tensor, a missing half or a tensor
-    that is neither half, NotExpressible for an activated LoRA (which has no merged form).
+    Raises BadFile where the file is no LoRA adapter, or its alpha is no number; AdapterUnusable for a quantized tensor,
+    a missing half or a tensor that is neither half; NotExpressible for an activated LoRA (which has no merged form).
     """
     file = read_gguf(path)
     kind, form = file.get("general.type", ""), file.get("adapter.type", "")
@@ -88,7 +84,7 @@ def read_adapter(path: Path) -> AdapterFile:
             where=str(path),
             hint="serve it as an adapter with llama-server",
         )
-    alpha = float(file.get("adapter.lora.alpha", 0.0))
+    alpha = _alpha(file)
     pairs = {name: _pair(path, name, halves, alpha) for name, halves in _halves(file).items()}
     if not pairs:
         raise AdapterUnusable("the adapter holds no LoRA pair", where=str(path))
@@ -118,16 +114,31 @@ def check_fit(adapter: AdapterFile, base: GgufFile) -> None:
 
 
 def trained(adapter: AdapterFile) -> bool:
-    """Whether any pair changes its tensor; AdapterUnusable for NaN or Inf anywhere. Reads the whole adapter once."""
+    """Whether any pair changes its tensor: neither half is all zero. Reads the whole adapter once.
+
+    Raises AdapterUnusable for NaN or Inf anywhere.
+    """
     found = False
-    with adapter.file.path.open("rb") as file:
+    path = adapter.file.path
+    with path.open("rb") as file:
+        source = file.fileno()
         for pair in adapter.pairs.values():
-            for half in (pair.a, pair.b):
-                step = half.rows // _matrix_rows(half)
-                values = [_read(adapter.file.path, file.fileno(), half, matrix) for matrix in range(step)]
-                if half is pair.b and any(value.any() for value in values):
-                    found = True
+            for matrix in range(pair.a.rows // _matrix_rows(pair.a)):
+                a, b = _read(path, source, pair.a, matrix), _read(path, source, pair.b, matrix)
+                found |= bool(a.any() and b.any())
     return found
+
+
+def _alpha(file: GgufFile) -> float:
+    """adapter.lora.alpha; 0 where the file has none."""
+    alpha = file.get("adapter.lora.alpha", 0.0)
+    if isinstance(alpha, (int, float)) and not isinstance(alpha, bool) and math.isfinite(alpha):
+        return float(alpha)
+    raise BadFile(
+        "the adapter's alpha is no number",
+        where=f"{file.path}: adapter.lora.alpha is {str(alpha)[:40]!r}",
+        hint="convert it again with `ggship convert RUN --out adapter.gguf`",
+    )
 
 
 def _halves(file: GgufFile) -> dict[str, dict[str, TensorInfo]]:

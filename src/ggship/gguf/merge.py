@@ -1,12 +1,13 @@
 """Merge a LoRA adapter into a base GGUF, quantizing in the same pass.
 
 Streams the base in chunks of rows: W + scale * B @ A for tensors of a pair, llama.cpp's type mix for the others where a
-quantization is asked for, the same bytes for the rest. Memory is a few chunks a core, whatever the size of the model.
+quantization is asked for, the same bytes for the rest. Memory is a few chunks a core, and 24 bytes for each chunk that
+is to be checked: 13 MB for 70 billion weights.
 """
 
 from __future__ import annotations
 
-import os
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ggship.cores import cores
 from ggship.errors import AdapterUnusable, BadFile, LowSurvival, NotExpressible, UsageError
 from ggship.gguf.adapter import check_fit, read_adapter, trained
 from ggship.gguf.chunks import COPY_BYTES, Chunk, ChunkWorker, Measured, chunks_of
@@ -81,12 +83,12 @@ def merge_adapter(
     metadata: keys to set or, where None, to remove. on_tensor(done, of) is called after each tensor. threads: default
     one a core. kernels: default libgguf. force: go on with an untrained adapter, low survival, a requantized base.
 
-    Raises BadFile, BaseMismatch, AdapterUnusable, LowSurvival, NotExpressible, UsageError, OSError; then `out` is as
-    it was before. Laws: equal inputs give equal bytes, whatever the threads, the BLAS and the CPU's number of cores;
+    Raises BadFile, BaseMismatch, AdapterUnusable, LowSurvival, NotExpressible, UsageError, Busy, OSError; then `out` is
+    as it was before. Laws: equal inputs give equal bytes, whatever the threads, the BLAS and the CPU's number of cores;
     tensors without a pair keep their bytes unless `quant` changes their type; merged == pairs.
     """
     return _Merge(Path(base), Path(adapter), Path(out), quant, force, kernels or best_kernels()).run(
-        threads or _cores(), metadata or {}, on_tensor or _ignore
+        threads or cores(), metadata or {}, on_tensor or _ignore
     )
 
 
@@ -120,7 +122,7 @@ class _Merge:
         check_fit(self.adapter, self.base)
         if not trained(self.adapter) and not self.force:
             raise AdapterUnusable(
-                "the adapter is untrained: every B is zero, the result would be the base",
+                "the adapter is untrained: A or B of every pair is zero, the result would be the base",
                 where=str(self.adapter.file.path),
                 hint="check that training ran and that this is its output; --force merges it anyway",
             )
@@ -139,8 +141,7 @@ class _Merge:
                 checks = self._work(worker, writer, queue, pairs.fileno(), on_tensor)
                 report = self._report(types, writer.size)
                 self._require_survival(report)
-                for check in checks:
-                    queue.put(check)
+                checks.put(queue, worker)
                 queue.drain()
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -167,11 +168,9 @@ class _Merge:
             result["general.quantization_version"] = GgufValue.uint32(QUANTIZATION_VERSION)
         return {**result, **changes}
 
-    def _work(
-        self, worker: ChunkWorker, writer: GgufWriter, queue: _Queue, pairs: int, on_tensor: OnTensor
-    ) -> list[Callable[[], None]]:
+    def _work(self, worker: ChunkWorker, writer: GgufWriter, queue: _Queue, pairs: int, on_tensor: OnTensor) -> _Checks:
         """Do every tensor, in the order of the base; returns what is to be checked when all is written."""
-        checks: list[Callable[[], None]] = []
+        checks = _Checks()
         total = len(self.base.tensors)
         for number, (tensor, target) in enumerate(zip(self.base.tensors, writer.tensors, strict=True)):
             pair = self.adapter.pairs.get(tensor.name)
@@ -179,7 +178,7 @@ class _Merge:
                 for start, count in _slabs(tensor.nbytes):
                     span = (tensor.offset + start, target.offset + start, count)
                     queue.put(_bind(worker.copy, *span))
-                    checks.append(_bind(worker.check_copy, *span))
+                    checks.copied.extend(span)
             else:
                 tally = self.tallies.setdefault(tensor.name, _Tally()) if pair else _Tally()
                 update, matrix = None, -1
@@ -188,7 +187,7 @@ class _Merge:
                         matrix = chunk.matrix
                         update = self.adapter.update(pair, pairs, matrix)
                         tally.update += update.squared_norm()
-                    queue.put(_bind(worker.change, chunk, update), _taker(tally, worker, chunk, checks))
+                    queue.put(_bind(worker.change, chunk, update), _taker(tally, chunk, checks))
             queue.put(_ignore, _caller(on_tensor, number + 1, total))
         queue.drain()
         return checks
@@ -230,6 +229,19 @@ class _Merge:
         )
 
 
+class _Checks:
+    """What is read back at the end, three numbers each: (offset, count, checksum), (source, target, count)."""
+
+    def __init__(self) -> None:
+        self.written = array("Q")
+        self.copied = array("Q")
+
+    def put(self, queue: _Queue, worker: ChunkWorker) -> None:
+        for numbers, check in ((self.written, worker.check), (self.copied, worker.check_copy)):
+            for at in range(0, len(numbers), 3):
+                queue.put(_bind(check, *numbers[at : at + 3]))
+
+
 class _Queue:
     """Runs work in a pool, so much of it ahead, and takes the results in the order they were put."""
 
@@ -254,7 +266,8 @@ class _Queue:
 
 def _read_base(path: Path) -> GgufFile:
     base = read_gguf(path)
-    if base.get("split.count", 0) > 1:
+    parts = base.get("split.count", 0)
+    if not isinstance(parts, int) or parts > 1:
         raise BadFile(
             "the base is one part of a split model",
             where=str(path),
@@ -274,12 +287,10 @@ def _bind(call: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     return lambda: call(*arguments)
 
 
-def _taker(
-    tally: _Tally, worker: ChunkWorker, chunk: Chunk, checks: list[Callable[[], None]]
-) -> Callable[[Measured], None]:
+def _taker(tally: _Tally, chunk: Chunk, checks: _Checks) -> Callable[[Measured], None]:
     def take(seen: Measured) -> None:
         tally.add(seen)
-        checks.append(_bind(worker.check, chunk.target_offset, chunk.nbytes, seen.checksum))
+        checks.written.extend((chunk.target_offset, chunk.nbytes, seen.checksum))
 
     return take
 
@@ -291,10 +302,6 @@ def _caller(on_tensor: OnTensor, done: int, total: int) -> Callable[[Any], None]
 def _ratio(part: float, whole: float, empty: float) -> float:
     """Rounded, so that the last bits of a sum, which a CPU may do in its own order, are not in any report."""
     return round(part / whole, _DIGITS) if whole else empty
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ignore(*_: Any) -> None:

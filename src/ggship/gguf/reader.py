@@ -8,7 +8,9 @@ size of the file. Source of the layout: the GGUF specification and gguf.cpp.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ MAX_DIMS = 4
 KEPT_BYTES = 4096  # values up to this size are kept in memory, longer ones stay in the file
 _SMALLEST_PAIR = 8 + 1 + 4 + 1  # key length, a key of one letter, value type, a one-byte value
 _SMALLEST_TENSOR = 8 + 1 + 4 + 4 + 8  # name length, a name of one letter, dimension count, type, offset
+_SETTLED_NS = 2_000_000_000  # a change younger than this may share its tick of the clock with the next one
+_REMEMBERED = 16
 _HINT = "Download or convert the file again; `sha256sum` beside the publisher's digest tells whether it arrived whole."
 
 
@@ -85,6 +89,11 @@ class GgufFile:
         value = self.get("general.architecture", "")
         return value if isinstance(value, str) else ""
 
+    def item(self, key: str, index: int) -> Any:
+        """One item of a metadata array; None where the file has no such array, or it has no such item."""
+        value = self.metadata.get(key)
+        return None if value is None else value.item_at(index)
+
     def tensor(self, name: str) -> TensorInfo | None:
         """The tensor of that name, or None."""
         return next((tensor for tensor in self.tensors if tensor.name == name), None)
@@ -95,15 +104,30 @@ def read_gguf(path: Path) -> GgufFile:
 
     Raises BadFile, with the key or tensor at fault, for anything that is not a whole GGUF file: wrong magic, counts
     that cannot be, truncation anywhere, tensors outside the file or over each other. OSError where it cannot be opened.
+    A file that did not change since this process last read it is not walked again: the header is remembered.
     """
     path = Path(path)
-    size = path.stat().st_size
-    if size < 24:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        stat = os.fstat(file.fileno())
+        stamp = (str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        known = _known.get(stamp)
+        if known is not None:
+            return known
+        if stat.st_size < 24:
             start = file.read(4)
-        _refuse(path, "not a GGUF file" if start != MAGIC else "the GGUF file is truncated", f"{size} bytes")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _Parser(path, data, size).parse()
+            _refuse(
+                path, "not a GGUF file" if start != MAGIC else "the GGUF file is truncated", f"{stat.st_size} bytes"
+            )
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            read = _Parser(path, data, stat.st_size).parse()
+    if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:
+        while len(_known) >= _REMEMBERED:
+            _known.pop(next(iter(_known)), None)
+        _known[stamp] = read
+    return read
+
+
+_known: dict[tuple[str, int, int, int, int], GgufFile] = {}
 
 
 def _refuse(path: Path, message: str, where: str) -> NoReturn:

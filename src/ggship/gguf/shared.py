@@ -8,11 +8,10 @@ some speed: Q4_K takes 1.4 times as long in libgguf.
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggship.gguf.installed import find_library
 from ggship.gguf.types import GgmlType
 
 if TYPE_CHECKING:
@@ -22,30 +21,6 @@ if TYPE_CHECKING:
 _KINDS = frozenset(
     GgmlType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 )
-_NAMES = ("libggml-base.so", "libggml-base.so.0", "libggml-base.dylib")
-
-
-def find_library() -> Path | None:
-    """libggml-base of the llama.cpp that the user has, or None."""
-    named = os.environ.get("LLAMA_CPP_DIR")
-    program = shutil.which("llama-quantize")
-    folders = [Path(named)] if named else []
-    if program:
-        here = Path(program).resolve().parent
-        folders += [here, here.parent / "lib"]
-    folders += _ollama_folders()
-    for folder in folders:
-        for name in _NAMES:
-            if (folder / name).is_file():
-                return folder / name
-    return None
-
-
-def _ollama_folders() -> list[Path]:
-    """Where Ollama keeps its llama.cpp: lib/ollama beside the folder of its program (docs/linux.md of Ollama)."""
-    program = shutil.which("ollama")
-    prefixes = [Path(program).resolve().parent.parent] if program else []
-    return [prefix / "lib" / "ollama" for prefix in (*prefixes, Path("/usr/local"), Path("/usr"))]
 
 
 class SharedKernels:

@@ -96,6 +96,20 @@ class GgufValue:
         assert self.item is not None
         return list(struct.unpack_from(f"<{self.count}{FORMATS[self.item]}", raw, 12))
 
+    def item_at(self, index: int) -> Any:
+        """One item of an array, without making the others; None where there is none, or this is no array."""
+        if self.type is not ValueType.ARRAY or not 0 <= index < self.count:
+            return None
+        if self.item is ValueType.STRING:
+            raw = self.raw()
+            at = 12
+            for _ in range(index):
+                at += 8 + _LENGTH.unpack_from(raw, at)[0]
+            return _text(raw, at)
+        assert self.item is not None
+        size = SIZES[self.item]
+        return struct.unpack_from("<" + FORMATS[self.item], self.raw(), 12 + index * size)[0]
+
 
 def encode(value: Any, *, like: GgufValue | None = None) -> GgufValue:
     """Make a metadata value from int, float, bool, str, or a sequence of one of them.
@@ -150,11 +164,20 @@ def _scalar(value: Any, kind: ValueType) -> bytes:
     return struct.pack("<" + FORMATS[kind], value)
 
 
+_LENGTH = struct.Struct("<Q")
+
+
 def _strings(raw: bytes, count: int) -> list[str]:
     texts: list[str] = []
     at = 12
+    length_at = _LENGTH.unpack_from
     for _ in range(count):
-        end = at + 8 + int.from_bytes(raw[at : at + 8], "little")
+        end = at + 8 + length_at(raw, at)[0]
         texts.append(raw[at + 8 : end].decode("utf-8", "replace"))
         at = end
     return texts
+
+
+def _text(raw: bytes, at: int) -> str:
+    end = at + 8 + _LENGTH.unpack_from(raw, at)[0]
+    return raw[at + 8 : end].decode("utf-8", "replace")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ggship.errors import BadFile
+from ggship.errors import BadFile, Busy
 from ggship.gguf.reader import DEFAULT_ALIGNMENT, MAGIC, TensorInfo, read_gguf
 from ggship.gguf.types import GgmlType
 from ggship.gguf.values import GgufValue, encode
@@ -52,7 +52,8 @@ class GgufWriter:
 
     As a context manager: leaving it normally finishes the file (all on disk, header read back and compared, renamed);
     leaving it by an error removes the partial file. Space for the whole file is taken at the start, so that a full
-    disk is an OSError before any work. `write_at` may be called from several threads.
+    disk is an OSError before any work. Two at once on one OUT would write into each other: the second gets Busy.
+    `write_at` may be called from several threads.
     Law: read_gguf of the result gives the same metadata bytes, names, shapes and types, in the same order.
     """
 
@@ -81,8 +82,9 @@ class GgufWriter:
 
     def __enter__(self) -> GgufWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+        self._fd = _open_alone(self.partial)
         try:
+            os.ftruncate(self._fd, 0)
             _reserve(self._fd, self.size)
             self.write_at(0, self._header)
         except BaseException:
@@ -127,26 +129,25 @@ class GgufWriter:
                 done = len(chunk)
             start, offset, count = start + done, offset + done, count - done
 
-    def flush(self) -> None:
-        """Have what was written so far on disk; may run in a thread beside the writing."""
-        getattr(os, "fdatasync", os.fsync)(self._fd)
-
     def _finish(self) -> None:
         os.fsync(self._fd)
         written = read_gguf(self.partial)
         same = written.tensors == self.tensors and list(written.metadata) == list(self._metadata)
         if not same or any(value.raw() != self._metadata[key].raw() for key, value in written.metadata.items()):
             raise BadFile("the file read back is not what was written", where=str(self.partial), hint="Check the disk.")
-        os.close(self._fd)
-        self._fd = -1
         self.partial.replace(self.path)
+        self._close()
         _sync_folder(self.path.parent)
 
     def _abandon(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self.partial.unlink(missing_ok=True)
+            self.partial.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        """The file has its last name, or none, by now: with its descriptor goes the lock."""
+        os.close(self._fd)
+        self._fd = -1
 
 
 def _header(metadata: Mapping[str, GgufValue], tensors: tuple[NewTensor, ...], alignment: int) -> bytes:
@@ -171,6 +172,40 @@ def _text(text: str) -> bytes:
 
 def _padded(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
+
+
+def _open_alone(partial: Path) -> int:
+    """Open it for reading and writing, with a lock that ends with the process, however; Busy where another has it."""
+    while True:
+        fd = os.open(partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            _lock(fd, partial)
+            if _is_at(fd, partial):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # another finished it, or gave it up, before we had the lock
+
+
+def _lock(fd: int, partial: Path) -> None:
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(
+            "another ggship writes that file", where=str(partial), hint="run the same command again when it has ended"
+        ) from None
+    except (ImportError, OSError):
+        return  # a file system without locks
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _reserve(fd: int, size: int) -> None:

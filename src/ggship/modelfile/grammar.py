@@ -159,17 +159,14 @@ class _Reader:
 
     def _value(self, name: str, line: int) -> str:
         """Read up to the newline at which the quotes are closed, without the characters that Ollama drops."""
-        kept: list[str] = []
+        seen = _Seen()
         while self.at < len(self.text):
             char = self._take()
-            if char in _NEWLINES:
-                value = unquote("".join(kept).strip(_SPACES + _NEWLINES))
-                if value is not None:
-                    return value
-                kept.append(char)
-            elif char in _SPACES or is_print(char):
-                kept.append(char)
-        value = unquote("".join(kept).strip(_SPACES + _NEWLINES))
+            if char in _NEWLINES and seen.closed:
+                break
+            if char in _SPACES + _NEWLINES or is_print(char):
+                seen.add(char)
+        value = unquote("".join(seen.kept).strip(_SPACES + _NEWLINES))
         if value is None:
             raise UsageError(
                 f"the quotes of {name.upper()} are never closed",
@@ -177,3 +174,27 @@ class _Reader:
                 hint='close them with """ at the end of a line',
             )
         return value
+
+
+class _Seen:
+    """The characters of a value so far. `closed` is `unquote(...) is not None`, told without looking at all again."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self._first = 0
+        self._last = -1
+
+    def add(self, char: str) -> None:
+        if char not in _SPACES + _NEWLINES:
+            if self._last < 0:
+                self._first = len(self.kept)
+            self._last = len(self.kept)
+        self.kept.append(char)
+
+    @property
+    def closed(self) -> bool:
+        length = self._last - self._first + 1
+        head = "".join(self.kept[self._first : self._first + min(length, len(QUOTES))])
+        quote = next((quote for quote in (QUOTES, '"') if head.startswith(quote)), "")
+        tail = "".join(self.kept[self._last + 1 - len(quote) : self._last + 1])
+        return length >= 2 * len(quote) and tail == quote

@@ -40,3 +40,6 @@ class Modelfile:
 
 ROLES = ("system", "user", "assistant")
 """Who may speak in a MESSAGE line (Ollama: parser/parser.go isValidMessageRole; lower case only)."""
+
+ONCE = ("adapter", "draft", "template", "system", "renderer", "parser", "requires")
+"""Commands that say one thing, so that a second one would take the place of the first."""

@@ -50,7 +50,7 @@ KNOWN = INTEGERS | FLOATS | BOOLEANS | LISTS | DEPRECATED
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+_INTEGER = re.compile(r"([+-]?)0*([0-9]{1,19})\Z")  # int() refuses thousands of digits, zeros too, in its own words
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _INT64 = 2**63
 
@@ -62,8 +62,10 @@ def typed(name: str, text: str) -> Scalar:
     infinite or undefined number, which JSON cannot carry.
     """
     if name in INTEGERS:
-        if _INTEGER.match(text) and -_INT64 <= int(text) < _INT64:
-            return int(text)
+        match = _INTEGER.match(text)
+        number = int(match[1] + match[2]) if match else _INT64
+        if -_INT64 <= number < _INT64:
+            return number
         raise UsageError(f"{name} takes a whole number", where=repr(text))
     if name in FLOATS:
         if _FLOAT.match(text) and math.isfinite(float(text)):

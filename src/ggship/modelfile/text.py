@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ggship.errors import UsageError
-from ggship.modelfile.grammar import QUOTES, Command, Comment, is_print, read, unquote
-from ggship.modelfile.model import ROLES, Modelfile, Scalar
-from ggship.modelfile.parameters import KNOWN, typed, written
+from ggship.modelfile.grammar import QUOTES, Command, Comment, read
+from ggship.modelfile.model import ONCE, Modelfile, Scalar
+from ggship.modelfile.parameters import typed, written
 
 _WHITE = " \t\r\n"
-_ONCE = ("adapter", "draft", "template", "system", "renderer", "parser", "requires")
 
 
 def parse(text: str, *, name: str = "Modelfile") -> Modelfile:
@@ -60,7 +59,7 @@ def _parse(text: str) -> Modelfile:
         messages=tuple(messages),
         licenses=tuple(licenses),
         comments=tuple(comments),
-        **{key: once.get(key) for key in _ONCE},
+        **{key: once.get(key) for key in ONCE},
     )
 
 
@@ -103,54 +102,3 @@ def _value(value: Scalar) -> str:
         return written(value)
     plain = value and '"' not in value and not set(value) & set("\r\n")
     return f'"{value}"' if plain else f"{QUOTES}{value}{QUOTES}"
-
-
-def not_carried(modelfile: Modelfile) -> tuple[str, ...]:
-    """What a Modelfile cannot say of this value, one line each; empty where the text is read back the same.
-
-    The API carries all of it: what is named here is to be sent in the create request, and said so.
-    """
-    problems: list[str] = []
-    for label, value in _texts(modelfile):
-        dropped = sorted({char for char in value if not (is_print(char) or char in _WHITE)})
-        if dropped:
-            named = ", ".join(f"U+{ord(char):04X}" for char in dropped[:5]) + (", ..." if len(dropped) > 5 else "")
-            problems.append(f"{label}: Ollama's Modelfile parser drops {named}")
-        if (line := _ends_early(value)) is not None:
-            problems.append(f'{label}: a line that ends in """ ends the value (its line {line})')
-    problems += ["comment: a comment is one line" for text in modelfile.comments if set(text) & set("\r\n")]
-    problems += [
-        f"MESSAGE {role}: only {', '.join(ROLES)} can speak" for role, _ in modelfile.messages if role not in ROLES
-    ]
-    for name, setting in modelfile.parameters:
-        problems += _parameter_problems(name, setting)
-    return tuple(dict.fromkeys(problems))
-
-
-def _parameter_problems(name: str, value: Scalar) -> list[str]:
-    if name not in KNOWN:
-        return [f"PARAMETER {name}: Ollama knows no such parameter"]
-    if isinstance(value, str) and name == "stop":
-        return []
-    try:
-        same = typed(name, written(value)) == value
-    except UsageError as error:
-        return [f"PARAMETER {name}: {error}"]
-    return [] if same else [f"PARAMETER {name}: {value!r} is read back as {typed(name, written(value))!r}"]
-
-
-def _texts(modelfile: Modelfile) -> list[tuple[str, str]]:
-    texts = [("FROM", value) for value in (modelfile.from_, *modelfile.more_from)]
-    texts += [(name.upper(), getattr(modelfile, name)) for name in _ONCE if getattr(modelfile, name) is not None]
-    texts += [(f"PARAMETER {name}", value) for name, value in modelfile.parameters if isinstance(value, str)]
-    texts += [(f"MESSAGE {role}", text) for role, text in modelfile.messages]
-    texts += [("LICENSE", text) for text in modelfile.licenses]
-    return texts
-
-
-def _ends_early(value: str) -> int | None:
-    """The line of `value`, from 1, at whose end Ollama would take the triple quotes for closed; None: at none."""
-    for at, char in enumerate(value):
-        if char in "\r\n" and unquote((QUOTES + value[:at]).strip(_WHITE)) is not None:
-            return value.count("\n", 0, at) + 1
-    return None

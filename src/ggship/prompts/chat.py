@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 
-from ggship.errors import BadFile
+from ggship.errors import BadFile, GgshipError
 from ggship.prompts.sandbox import RaisedByTemplate, Sandbox
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class TemplateRefused(BadFile):
     """The template itself refuses this conversation (raise_exception): no system role, wrong order of roles."""
+
+
+class TemplateTooLarge(GgshipError):
+    """Rendering it takes more memory than there is. Not a BadFile: nothing goes on after this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class ChatTemplate:
         """The prompt text, equal to transformers' apply_chat_template(tokenize=False). `now` is local time.
 
         Raises TemplateRefused where the template refuses the conversation, BadFile with the template's line for
-        everything else: syntax, missing fields, what the sandbox forbids, output or loops without end.
+        everything else: syntax, missing fields, what the sandbox forbids, output or loops without end; TemplateTooLarge
+        where the memory does not suffice.
         """
         variables: dict[str, Any] = {
             "messages": [dict(message) for message in messages],
@@ -74,6 +79,10 @@ class ChatTemplate:
             ) from None
         except UndefinedError as error:
             raise BadFile(f"the chat template needs what is not there: {error}", where=self._where(error)) from None
+        except MemoryError:
+            raise TemplateTooLarge(
+                "the chat template takes more time or memory than a template may", where=self._name()
+            ) from None
         except (
             TemplateError,
             ArithmeticError,

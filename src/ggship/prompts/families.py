@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,11 @@ def family(name: str) -> ChatTemplate:
     """
     index = _index()
     if name not in index:
+        from difflib import get_close_matches
+
         near = get_close_matches(name.lower(), sorted(index), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(index))}"
-        raise UsageError(f"there is no chat template named {name!r}", hint=hint)
+        raise UsageError(f"there is no chat template named {name!r}: no such file, and no such family", hint=hint)
     text = (_folder() / f"{name}.jinja").read_text(encoding="utf-8")
     return ChatTemplate(text, index[name]["bos"], index[name]["eos"], source=f"the {name} family")
 

@@ -15,13 +15,14 @@ from typing import Any
 from ggship.errors import BadFile
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.probes import PROBES
+from ggship.prompts.thinking import SWITCH
 
-# What llama.cpp passes (common/chat.cpp: common_chat_template_direct_apply_impl, common_chat_extra_context), with a
-# value that training cannot have seen by chance.
-SERVER_VARIABLES: Mapping[str, Any] = {
-    "enable_thinking": True,
-    "date_string": "31 Jan 1999",
-    "datetime": "Jan 31 1999",
+# What llama.cpp passes (common/chat.cpp: common_chat_template_direct_apply_impl, common_chat_extra_context): either
+# way for the switch, which the one who asks may turn, else a value that training cannot have seen by chance.
+SERVER_VARIABLES: Mapping[str, tuple[Any, ...]] = {
+    SWITCH: (True, False),
+    "date_string": ("31 Jan 1999",),
+    "datetime": ("Jan 31 1999",),
 }
 _BLOCK = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 
@@ -35,15 +36,23 @@ def gguf_chat_template(chat: ChatTemplate) -> str:
     Where renaming would break that (the name stands in texts), the template is left as it is.
     """
     text = chat.text
-    for name, value in SERVER_VARIABLES.items():
+    for name, values in SERVER_VARIABLES.items():
         if name not in chat.arguments and name in text:
-            kept = replace(chat, text=text)
-            passed = replace(kept, arguments={**chat.arguments, name: value})
-            renamed = replace(passed, text=_renamed(text, name))
-            if _prompts(passed) != _prompts(kept) == _prompts(renamed):
-                text = renamed.text
+            text = _proof_against(replace(chat, text=text), name, values)
     settings = ["{%- set " + name + " = " + _written(value) + " %}" for name, value in sorted(chat.arguments.items())]
-    return "".join(settings) + text
+    # A newline after a block is dropped (trim_blocks); spaces count as the start of a line only where they are.
+    between = "\n" if settings and text[:1].isspace() else ""
+    return "".join(settings) + between + text
+
+
+def _proof_against(chat: ChatTemplate, name: str, values: tuple[Any, ...]) -> str:
+    """The text, with the variable renamed where one of these values changes a prompt and renaming mends all of them."""
+    wanted = _prompts(chat)
+    passed = [replace(chat, arguments={**chat.arguments, name: value}) for value in values]
+    if all(_prompts(one) == wanted for one in passed):
+        return chat.text
+    renamed = _renamed(chat.text, name)
+    return renamed if all(_prompts(replace(one, text=renamed)) == wanted for one in passed) else chat.text
 
 
 def _renamed(text: str, name: str) -> str:

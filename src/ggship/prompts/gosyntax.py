@@ -1,7 +1,7 @@
 """The syntax of Go's text/template, as far as chat templates use it: text in, a tree out.
 
-Source: Go, text/template and text/template/parse. Missing: variables' fields on call results, numbers but integers,
-comments inside pipelines, character constants.
+Source: Go, text/template and text/template/parse, strconv.Unquote. Missing: variables' fields on call results, numbers
+but decimal integers, comments inside pipelines, character constants.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<string>"(?:[^"\\\n]|\\.)*") | (?P<raw>`[^`]*`) | (?P<variable>\$\w*(?:\.\w+)*) | (?P<field>(?:\.\w+)+)
-    | (?P<dot>\.(?!\w)) | (?P<number>-?\d+) | (?P<word>\w+) | (?P<op>:=|=|\||\(|\)|,)
+    | (?P<dot>\.(?!\w)) | (?P<number>-?(?:0|[1-9][0-9]{0,17})(?![\w.])) | (?P<word>[^\W\d]\w*) | (?P<op>:=|=|\||\(|\)|,)
     )""",
     re.VERBOSE,
 )
@@ -83,7 +83,10 @@ _Part = tuple[str, str, int]  # ("text" or "action", what stands there, its line
 def parse_go(text: str) -> tuple[Node, ...]:
     """The tree of a template. Raises UsageError with the line for what Go refuses, or what is not read here."""
     parts = list(_parts(text))
-    nodes, end, at = _nodes(parts, 0)
+    try:
+        nodes, end, at = _nodes(parts, 0)
+    except RecursionError:
+        raise UsageError("the blocks are nested too deeply", where="TEMPLATE") from None
     if end:
         raise UsageError(f"{{{{ {end} }}}} closes nothing", where=f"TEMPLATE: line {parts[at - 1][2]}")
     return nodes
@@ -122,9 +125,11 @@ def _action(text: str, start: int, line: int) -> tuple[str, int, bool, bool]:
             body = text[body_start:at]
             right = len(body) >= 2 and body[-1] == "-" and body[-2] in _SPACE
             return (body[:-1] if right else body).strip(_SPACE), at + 2, left, right
-        comment = text.startswith("/*", at)
-        if comment:
-            at = text.find("*/", at + 2) + 2 or len(text)
+        if text.startswith("/*", at):
+            closed = text.find("*/", at + 2)
+            if closed < 0:
+                raise UsageError("a comment is never closed", where=f"TEMPLATE: line {line}")
+            at = closed + 2
             continue
         token = _QUOTED.match(text, at)
         at = token.end() if token else at + 1
@@ -238,7 +243,10 @@ class _Pipes:
                 self.at += 1
             return Term("pipe", names, pipe=pipe)
         if kind == "string":
-            return Term("string", value=_unescape(text[1:-1]))
+            try:
+                return Term("string", value=_unescape(text[1:-1]))
+            except ValueError:
+                raise self._error(f"{text} is no string of Go's") from None
         if kind == "raw":
             return Term("string", value=text[1:-1])
         if kind == "number":
@@ -250,13 +258,28 @@ class _Pipes:
         return Term(kind, (text,))
 
 
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'"}
+_ESCAPE = re.compile(
+    r"\\(?:u(?P<u>[0-9a-fA-F]{4})|U(?P<U>[0-9a-fA-F]{8})|x(?P<x>[0-9a-fA-F]{2})|(?P<o>[0-7]{3})|(?P<c>.?))", re.DOTALL
+)
+_SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, '"': 34, "\\": 92}
 
 
 def _unescape(text: str) -> str:
-    def one(found: re.Match[str]) -> str:
-        code = found.group(1)
-        return _SIMPLE[code] if code in _SIMPLE else chr(int(code[1:], 16))
+    """What a quoted string says. ValueError for an escape that Go does not know, or bytes that are no UTF-8."""
+    parts: list[bytes] = []
+    at = 0
+    for found in _ESCAPE.finditer(text):
+        parts += [text[at : found.start()].encode(), _escaped(found)]
+        at = found.end()
+    return b"".join([*parts, text[at:].encode()]).decode()
 
-    return _ESCAPE.sub(one, text)
+
+def _escaped(found: re.Match[str]) -> bytes:
+    r"""\u and \U give a character, \x and octal digits a byte."""
+    if code := found["u"] or found["U"]:
+        return chr(int(code, 16)).encode()
+    if found["x"] or found["o"]:
+        return bytes([int(found["x"], 16) if found["x"] else int(found["o"], 8)])
+    if found["c"] not in _SIMPLE:
+        raise ValueError(found.group())
+    return bytes([_SIMPLE[found["c"]]])

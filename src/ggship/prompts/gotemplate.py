@@ -11,22 +11,17 @@ from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gorender import simulate
 from ggship.prompts.pieces import NoPattern, Pieces, find_pieces
 from ggship.prompts.probes import PROBES, Probe
-from ggship.prompts.stops import pieces_stops
 
 
 @dataclass(frozen=True, slots=True)
 class GoTemplate:
-    """A Go TEMPLATE that renders every covered probe as the chat template does, the BOS token apart.
+    """A Go TEMPLATE that renders every probe as the chat template does (but for those that it refuses), the BOS apart.
 
-    covers: names of the probes that are equal. refused: names of those that the chat template itself refuses.
-    limits: what it cannot do that the chat template can, in words. stops_hint: where an answer ends, from the format.
+    limits: what it cannot do that the chat template can, in words.
     """
 
     text: str
     pieces: Pieces
-    stops_hint: tuple[str, ...]
-    covers: tuple[str, ...]
-    refused: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
 
@@ -50,7 +45,7 @@ def go_template(
 
     server_adds_bos: whether the tokenizer puts the BOS token in front by itself (`tokenizer.ggml.add_bos_token`); then
     the TEMPLATE has none. Raises BadFile where the chat template does not render a single question.
-    Law: for every covered probe, pieces.bos + simulate(text) == chat.render(probe).
+    Law: for every probe that the chat template renders, pieces.bos + simulate(text) == chat.render(probe).
     """
     try:
         pieces = find_pieces(chat, without_bos=server_adds_bos)
@@ -59,13 +54,10 @@ def go_template(
     if pieces.dated:
         return NotInGo("today's date is in the prompt, and a Go TEMPLATE cannot write it the same way")
     text = write_go(pieces)
-    covers: list[str] = []
-    refused: list[str] = []
     for probe in probes:
         try:
             expected = chat.render(probe.messages)
         except BadFile:
-            refused.append(probe.name)
             continue
         try:
             got = pieces.bos + simulate(text, probe.messages)
@@ -73,15 +65,7 @@ def go_template(
             return NotInGo(str(error), probe.name, expected)
         if got != expected:
             return NotInGo("its turns follow no pattern that a Go TEMPLATE repeats", probe.name, expected, got)
-        covers.append(probe.name)
-    return GoTemplate(
-        text=text,
-        pieces=pieces,
-        stops_hint=pieces_stops(pieces, chat.bos_token),
-        covers=tuple(covers),
-        refused=tuple(refused),
-        limits=_limits(chat, pieces),
-    )
+    return GoTemplate(text, pieces, _limits(chat, pieces))
 
 
 def _limits(chat: ChatTemplate, pieces: Pieces) -> tuple[str, ...]:

@@ -94,16 +94,17 @@ def prove_prompts(
     render: Render,
     *,
     system: str | None = None,
-    bos: str | None = None,
+    adds_bos: bool | None = None,
     probes: Sequence[Probe] = PROBES,
 ) -> PromptProof:
     """Compare every probe's prompt of training with what the server renders.
 
-    system: the served model's SYSTEM, which stands in front of a conversation that has none. bos: the token that a
-    server may or may not have written in front already (chat.bos_token unless told); one is left out of the comparison
-    on either side, a second one counts. What `render` raises is not caught.
+    system: the served model's SYSTEM, which stands in front of a conversation that has none. adds_bos: whether the
+    server puts the BOS token in front of what it rendered (`server_adds_bos`), so that the one of training must not
+    stand there, and must where it does not; None where that is not known: then one is left out of the comparison on
+    either side. What `render` raises is not caught.
     """
-    token = (chat.bos_token if bos is None else bos) or ""
+    token = chat.bos_token or ""
     skipped: list[str] = []
     differences: list[Difference] = []
     for probe in probes:
@@ -114,17 +115,19 @@ def prove_prompts(
             skipped.append(probe.name)
             continue
         got = render(messages)
-        if got is None or expected.removeprefix(token) != got.removeprefix(token):
+        if got is None or not _same(expected, got, token, adds_bos):
             differences.append(Difference(probe.name, expected, got))
     compared = len(probes) - len(skipped)
     return PromptProof(compared, compared - len(differences), tuple(differences), tuple(skipped))
 
 
-def compare_prompts(
-    chat: ChatTemplate, render: Render, *, system: str | None = None, bos: str = ""
-) -> tuple[Difference, ...]:
-    """The differences of `prove_prompts` over PROBES; empty where there is none."""
-    return prove_prompts(chat, render, system=system, bos=bos or None).differences
+def _same(expected: str, got: str, bos: str, adds_bos: bool | None) -> bool:
+    if adds_bos is None:
+        return expected.removeprefix(bos) == got.removeprefix(bos)
+    if adds_bos:
+        # The one that Ollama itself takes off again before it asks (llm/llama_server.go, completionPrompt).
+        return expected.removeprefix(bos) == got.removeprefix("<bos>" if bos == "<bos>" else "")
+    return expected == got
 
 
 def _with_system(messages: list[Message], system: str | None) -> list[Message]:

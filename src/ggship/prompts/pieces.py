@@ -46,11 +46,6 @@ class Pieces:
     trims: bool = False
     dated: bool = False
 
-    @property
-    def after_answer(self) -> str:
-        """What training put between an answer and the next question."""
-        return self.assistant.close + self.user.open
-
 
 class NoPattern(Exception):
     """The template's turns follow no pattern that Pieces can say; the message says why."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ggship.errors import NotExpressible, PromptMismatch, UsageError
+from ggship.errors import NotExpressible, PromptMismatch
+from ggship.modelfile import Modelfile, losses
+from ggship.prompts.bos import adds_bos
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
 from ggship.prompts.stops import stop_strings
-from ggship.prompts.tokens import server_adds_bos
-from ggship.prompts.training import training_prompt
+from ggship.prompts.thinking import thoughts_closed
+from ggship.prompts.training import named_prompt, training_prompt
 from ggship.prompts.trial import check_template_once
 
 if TYPE_CHECKING:
@@ -22,28 +23,26 @@ if TYPE_CHECKING:
     from ggship.plan import PackageOptions, Plan
     from ggship.runs.model import Run
 
-TEMPLATE_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class PromptPlan:
     """The prompt of training and what carries it.
 
-    chat: its Jinja; None only where the user forced a package without one. go: the Modelfile's TEMPLATE; None where
-    the Jinja in the GGUF is the carrier. stops: where an answer ends. special_tokens: what no answer may show.
-    notes: (what, why) for the plan.
+    chat: its Jinja; None only where the user forced a package without one. jinja: the same as the GGUF holds it, so
+    that the server's own variables change nothing. go: the Modelfile's TEMPLATE; None where that Jinja is the carrier.
+    stops: where an answer ends. special_tokens: what no answer may show. notes: (what, why) for the plan. system: the
+    SYSTEM text, None for none. losses: what the Modelfile cannot say of all this, in words; the API and ggship.json
+    carry it whole.
     """
 
     chat: ChatTemplate | None
+    jinja: str | None
     go: str | None
     stops: tuple[str, ...]
     special_tokens: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def jinja(self) -> str | None:
-        """The Jinja text for the GGUF, in which the server's own variables change nothing."""
-        return gguf_chat_template(self.chat) if self.chat else None
+    system: str | None = None
+    losses: tuple[str, ...] = ()
 
     @property
     def route(self) -> str:
@@ -63,6 +62,8 @@ class PromptPlan:
             "route": self.route,
             "template_sha256": hashlib.sha256(self.chat.text.encode()).hexdigest() if self.chat else None,
             "jinja": self.jinja,
+            "system": self.system,
+            "not_in_modelfile": list(self.losses),
             "stops": list(self.stops),
             "special_tokens": list(self.special_tokens),
         }
@@ -71,21 +72,29 @@ class PromptPlan:
 def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPlan:
     """Find the prompt of training and say how it is carried.
 
-    Raises PromptMismatch where none is known, NotExpressible where nothing can carry it with this strategy.
+    Raises PromptMismatch where none is known, NotExpressible where nothing can carry it with this strategy, UsageError
+    where a text would end its own place in the Modelfile.
     """
-    chat = _given(options.template, run, base) if options.template else training_prompt(run, base)
+    return _with_system(_plan(run, base, options, plan), options.system)
+
+
+def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPlan:
+    chat = named_prompt(options.template, run, base) if options.template else training_prompt(run, base)
     if chat is None:
         if options.force:
-            return PromptPlan(None, None, (), notes=(("prompt", "none known: the server's own default, forced"),))
+            return PromptPlan(None, None, None, (), notes=(("prompt", "none known: the server's own default, forced"),))
         raise PromptMismatch(
             "no chat template is known for this run",
             where=f"neither {run.path} nor the base {base.ref} has one",
-            hint="name the template of training with --template FILE (Jinja, as in tokenizer_config.json)",
+            hint="name the template of training with --template FILE (Jinja, as in tokenizer_config.json), or a family:"
+            " --template chatml",
         )
     check_template_once(chat)
+    chat = thoughts_closed(chat)
+    jinja = gguf_chat_template(chat)
     stops = stop_strings(run, base, chat)
     special = tuple(dict.fromkeys((*stops, *(token for token in (chat.bos_token, chat.eos_token) if token))))
-    written = go_template(chat, server_adds_bos=server_adds_bos(base.metadata))
+    written = go_template(chat, server_adds_bos=adds_bos(base))
     notes = [("prompt", chat.source)]
     if isinstance(written, NotInGo):
         if plan.strategy == "adapter" and chat.text != base.chat_template:
@@ -95,28 +104,18 @@ def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> Pr
                 hint="--strategy merge puts the Jinja template itself into the model",
             )
         notes.append(("template", f"the GGUF's own Jinja: {written.reason}"))
-        return PromptPlan(chat, None, stops, special, tuple(notes))
+        return PromptPlan(chat, jinja, None, stops, special, tuple(notes))
     carried = "a Go TEMPLATE that renders as the Jinja of training"
-    jinja = chat.text if plan.strategy == "merge" else base.chat_template
-    if jinja and template_preference(written.text, jinja) == "jinja":
+    theirs = jinja if plan.strategy == "merge" else base.chat_template
+    if template_preference(written.text, theirs) == "jinja":
         carried += "; servers since 0.30 will prefer the GGUF's Jinja, which can do more"
     notes.append(("template", "; ".join((carried, *written.limits))))
     notes.append(("stops", " ".join(stops) or "none"))
-    return PromptPlan(chat, written.text, stops, special, tuple(notes))
+    return PromptPlan(chat, jinja, written.text, stops, special, tuple(notes))
 
 
-def _given(ref: str, run: Run, base: Base) -> ChatTemplate:
-    """The template of a file that the user names."""
-    from dataclasses import replace
-
-    path = Path(ref)
-    try:
-        if path.stat().st_size > TEMPLATE_BYTES:
-            raise UsageError("that is too long for a chat template", where=f"{path}: {path.stat().st_size} bytes")
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            "the chat template cannot be read", where=f"{path}: {error}", hint="--template takes a Jinja file"
-        ) from error
-    saved = training_prompt(run, base)
-    return replace(saved, text=text, source=ref) if saved else ChatTemplate(text, source=ref)
+def _with_system(prompt: PromptPlan, system: str | None) -> PromptPlan:
+    stops = tuple(("stop", stop) for stop in prompt.stops)
+    lost = losses(Modelfile("model", template=prompt.go, system=system, parameters=stops))
+    notes = (("Modelfile", "; ".join((*lost, "the server is sent it whole"))),) if lost else ()
+    return replace(prompt, system=system, losses=lost, notes=(*prompt.notes, *notes))

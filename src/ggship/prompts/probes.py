@@ -62,11 +62,7 @@ PROBES: tuple[Probe, ...] = (
     _user("emoji", "👩\u200d⚖️ and 🏳️\u200d🌈 signed it ✍🏽 – naïve café, e\u0301, \u00a0§\u00a012."),
     _user("angle brackets", "Is a < b > c, <b>bold</b> & odd? ### Not a heading"),
 )
-"""Every probe starts and ends with visible characters: see SPACED_PROBES. No template's own markers are in them."""
+"""Every probe starts and ends with visible characters: a template may strip the rest, and a Go TEMPLATE cannot.
 
-SPACED_PROBES: tuple[Probe, ...] = (
-    _user("leading space", "  What is a contract?"),
-    _user("trailing newline", "What is a contract?\n"),
-    _user("leading ideographic space", "\u3000\u3000合同是什么？"),
-)
-"""Texts with white space at their ends. Templates that strip it cannot be said in a Go TEMPLATE, which cannot strip."""
+No template's own markers are in them.
+"""

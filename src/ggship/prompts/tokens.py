@@ -115,46 +115,20 @@ def _added(folder: Path, top: Path) -> Iterator[tuple[int, str]]:
 
 
 class _Names:
-    """Names of tokens by id: from the caller, else from the GGUF file, which is opened only when asked."""
+    """Names of tokens by id: from the caller, else from the GGUF file, whose vocabulary is walked as far as asked."""
 
     def __init__(self, names: TokenNames | None, gguf: Path | None) -> None:
         self._names = names
         self._gguf = gguf
-        self._tokens: list[str] | None = None
 
     def __call__(self, identifier: Any) -> str | None:
         if not isinstance(identifier, int) or isinstance(identifier, bool) or identifier < 0:
             return None
         if self._names is not None:
             return self._names(identifier) if callable(self._names) else self._names.get(identifier)
-        if self._tokens is None:
-            self._tokens = self._read()
-        return self._tokens[identifier] if identifier < len(self._tokens) else None
-
-    def _read(self) -> list[str]:
         if self._gguf is None:
-            return []
+            return None
         from ggship.gguf.reader import read_gguf
 
-        return list(read_gguf(self._gguf).get("tokenizer.ggml.tokens") or [])
-
-
-_BPE_WITH_BOS = (
-    *("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
-    *("jina-v5-nano", "tekken", "chameleon"),
-)
-
-
-def server_adds_bos(metadata: Mapping[str, Any]) -> bool:
-    """Whether llama.cpp puts the BOS token in front of every prompt, by the GGUF metadata of the model.
-
-    Source: llama.cpp, src/llama-vocab.cpp (defaults by `tokenizer.ggml.model` and `.pre`, overridden by
-    `tokenizer.ggml.add_bos_token`, except for Gemma 4).
-    """
-    model, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if pre == "gemma4" or model == "gemma4":
-        return True
-    told = metadata.get("tokenizer.ggml.add_bos_token")
-    if told is not None:
-        return bool(told)
-    return model in ("llama", "bert") or (model == "gpt2" and pre in _BPE_WITH_BOS)
+        token = read_gguf(self._gguf).item("tokenizer.ggml.tokens", identifier)
+        return token if isinstance(token, str) else None

@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import tempfile
+import time
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 from ggship.errors import BadFile, GgshipError, ToolFailed
-from ggship.prompts.chat import ChatTemplate, TemplateRefused
+from ggship.isolation import child_environment
+from ggship.prompts.chat import ChatTemplate, TemplateRefused, TemplateTooLarge
+from ggship.prompts.gguftemplate import gguf_chat_template
+from ggship.prompts.gotemplate import go_template
 from ggship.prompts.probes import PROBES
+from ggship.prompts.thinking import thoughts_closed
 from ggship.runner import Runner, run_subprocess
 
-CPU_SECONDS = 2
+CPU_SECONDS = 2  # beside what starting Python took
 SECONDS = 20.0  # of the clock: what a busy machine may take for two seconds of work
 MEMORY_BYTES = 1 << 30
+_TOO_MUCH = "the chat template takes more time or memory than a template may"
 
 
 def check_template(chat: ChatTemplate, *, runner: Runner = run_subprocess, seconds: float = SECONDS) -> None:
-    """Render all probes in a child process with limits on time and memory.
+    """Do with the template, in a child process with limits on time and memory, all that is done with it later.
 
-    Raises BadFile where it takes more than 2 s of processor time, `seconds` by the clock, or 1 GiB, or renders no probe
-    at all; with the template's line where the template itself says what is wrong.
+    Raises BadFile where that takes more than 2 s of processor time, `seconds` by the clock, or 1 GiB, or where no probe
+    is rendered at all; with the template's line where the template itself says what is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="ggship-") as folder:
         file = Path(folder) / "template.json"
         file.write_text(json.dumps(asdict(chat)), encoding="utf-8")
+        argv = [sys.executable, "-m", "ggship.prompts.trial", str(file)]
         try:
-            done = runner([sys.executable, "-m", "ggship.prompts.trial", str(file)], timeout=seconds)
+            # Its own folder as the working directory: `-m` would import from ours.
+            done = runner(argv, cwd=Path(folder), env=child_environment(), timeout=seconds)
         except ToolFailed:
             raise BadFile(f"the chat template takes more than {seconds:g} s to render", where=chat.source) from None
     if done.returncode == 0:
@@ -41,15 +51,19 @@ def check_template(chat: ChatTemplate, *, runner: Runner = run_subprocess, secon
     with contextlib.suppress(ValueError, KeyError, TypeError):
         problem = json.loads(done.tail(1))
         raise BadFile(problem["message"], where=problem["where"], hint=problem["hint"])
-    raise BadFile("the chat template takes more time or memory than a template may", where=chat.source)
+    raise BadFile(_TOO_MUCH, where=chat.source)
 
 
-def check_template_once(chat: ChatTemplate, *, runner: Runner = run_subprocess) -> None:
-    """Like check_template, but a template that passed before (by its sha256) is not tried again."""
+def check_template_once(chat: ChatTemplate, *, runner: Runner = run_subprocess, today: date | None = None) -> None:
+    """Like check_template, but a template that passed before (by its sha256) is not tried again.
+
+    One that asks for the time is tried once a day: it may have waited for this one.
+    """
     from ggship.digests import digest_of, write_text
     from ggship.settings import cache_dir
 
-    mark = cache_dir() / "templates" / digest_of(asdict(chat))
+    day = str(today or date.today()) if "strftime_now" in chat.text else ""
+    mark = cache_dir() / "templates" / digest_of({**asdict(chat), "day": day})
     if mark.exists():
         return
     check_template(chat, runner=runner)
@@ -58,9 +72,21 @@ def check_template_once(chat: ChatTemplate, *, runner: Runner = run_subprocess) 
 
 
 def main(file: str) -> int:
-    """The child: 0 where a probe is rendered; else the error as one JSON line, and 1."""
+    """The child: 0 where a probe is rendered, and all the rest done; else the error as one JSON line, and 1."""
     _limit()
     chat = ChatTemplate(**json.loads(Path(file).read_text(encoding="utf-8")))
+    try:
+        problem = _tried(chat)
+    except TemplateTooLarge as error:
+        problem = error
+    if problem is None:
+        return 0
+    sys.stdout.write(json.dumps({"message": problem.message, "where": problem.where, "hint": problem.hint}) + "\n")
+    return 1
+
+
+def _tried(chat: ChatTemplate) -> GgshipError | None:
+    """What is wrong with the template; None where it renders at least one conversation."""
     refused: GgshipError | None = None
     rendered = 0
     for probe in PROBES:
@@ -72,10 +98,13 @@ def main(file: str) -> int:
         except BadFile as error:
             refused = error
             break
-    if rendered or refused is None:
-        return 0
-    sys.stdout.write(json.dumps({"message": refused.message, "where": refused.where, "hint": refused.hint}) + "\n")
-    return 1
+    if not rendered:
+        return refused
+    with contextlib.suppress(BadFile):  # whether these can be made of it is not asked here
+        chat = thoughts_closed(chat)
+        gguf_chat_template(chat)
+        go_template(chat)
+    return None
 
 
 def _limit() -> None:
@@ -83,7 +112,8 @@ def _limit() -> None:
     with contextlib.suppress(ImportError):
         import resource
 
-        for kind, most in ((resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_AS, MEMORY_BYTES)):
+        cpu_seconds = math.ceil(time.process_time()) + CPU_SECONDS
+        for kind, most in ((resource.RLIMIT_CPU, cpu_seconds), (resource.RLIMIT_AS, MEMORY_BYTES)):
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(kind, (most, most))
 

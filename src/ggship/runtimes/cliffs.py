@@ -19,9 +19,6 @@ FILES_KEPT_SINCE: Version = (0, 34, 1)
 # 0.34.1: the same release refuses to quantize a GGUF at create.
 QUANTIZE_REFUSAL = "create-time quantization is only supported for safetensors imports"
 
-# api/types.go: `_debug_render_only` came with 0.11.5; servers before it would generate instead.
-RENDER_SINCE: Version = (0, 11, 5)
-
 # A server (seen: 0.32.14) whose model says the same token more than 30 times running ends
 # the stream with no last piece and no error (llm: "token repeat limit reached").
 SAME_TOKENS_BEFORE_ABORT = 30

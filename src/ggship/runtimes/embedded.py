@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ggship.clock import Clock, SystemClock
+from ggship.cores import cores
 from ggship.digests import digest_of, sha256_file
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded_process import COMMAND, Child, Load
-from ggship.runtimes.model import Answer, ChatOptions, Created, Endpoint, Message, ModelSpec, Progress
+from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Created, Endpoint, Message, ModelSpec, Progress
 from ggship.runtimes.names import check_model_name, full_name
 from ggship.runtimes.ollama_errors import error_text
 
@@ -28,14 +29,16 @@ class EmbeddedRuntime:
     """llama.cpp in child processes, so that a crash of native code is an error and not the end.
 
     `create` only remembers: a model is loaded when it is first asked, stays loaded, and is gone with `close`. Model
-    names are those of Ollama, so that nothing depends on the runtime. command: what starts a child, for tests.
+    names are those of Ollama, so that nothing depends on the runtime. command: what starts a child, for tests. note:
+    why it was taken, where the user may have meant another; "" otherwise.
     """
 
     kind = "embedded"
 
-    def __init__(self, *, command: Sequence[str] | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, *, command: Sequence[str] | None = None, clock: Clock | None = None, note: str = "") -> None:
         if command is None and not embedded_version():
             raise MissingExtra("embedded", needed_for="running a model without Ollama")
+        self.note = note
         self._command = tuple(command or COMMAND)
         self._clock = clock or SystemClock()
         self._models: dict[str, ModelSpec] = {}
@@ -175,9 +178,7 @@ class EmbeddedEndpoint:
         own = spec.parameters.get("stop") or ()
         stops = [*((own,) if isinstance(own, str) else own), *options.stop]
         body: dict[str, Any] = {
-            "messages": _conversation(spec, messages),
-            # As `think: false` on Ollama: the template of a model that can think closes its thoughts at once.
-            "chat_template_kwargs": {"enable_thinking": False},
+            **_prompted(spec, messages),
             "temperature": options.temperature,
             "seed": options.seed,
             "max_tokens": options.num_predict,
@@ -218,14 +219,17 @@ class EmbeddedEndpoint:
         )
 
     def render(self, messages: Sequence[Message]) -> str | None:
-        """The prompt that llama.cpp makes of these messages."""
+        """The prompt that llama.cpp makes of these messages when it is asked as `chat` asks."""
         spec = self._runtime.spec(self.model)
         child = self._runtime.child(_load(spec, None))
         with child.watched() as http:
-            reply = http.request("POST", "/apply-template", json={"messages": _conversation(spec, messages)})
+            reply = http.request("POST", "/apply-template", json=_prompted(spec, messages))
         if not reply.ok:
             raise self._refusal(reply.status, reply.text())
-        return str(reply.json()["prompt"])
+        answer = reply.json()
+        if not isinstance(answer, dict) or not isinstance(answer.get("prompt"), str):
+            raise ServerError("llama.cpp's answer holds no prompt", where=reply.text()[:200])
+        return str(answer["prompt"])
 
     def digest(self) -> str | None:
         """As the runtime tells it."""
@@ -241,8 +245,8 @@ class EmbeddedEndpoint:
                     raise self._refusal(500, data)
                 if kind != "data" or data.strip() == "[DONE]":
                     continue
-                piece = json.loads(data)
-                if "error" in piece:
+                piece = _decoded(data)
+                if piece is None or "error" in piece:
                     raise self._refusal(500, data)
                 yield piece
 
@@ -275,7 +279,7 @@ def threads(env: Mapping[str, str]) -> int:
         if not asked.isdigit() or int(asked) < 1:
             raise UsageError("GGSHIP_THREADS is a number of threads", where=asked)
         return int(asked)
-    return max(1, min(MAX_THREADS, (os.cpu_count() or 2) - 1))
+    return max(1, min(MAX_THREADS, cores() - 1))
 
 
 def _load(spec: ModelSpec, num_ctx: int | None) -> Load:
@@ -283,6 +287,24 @@ def _load(spec: ModelSpec, num_ctx: int | None) -> Load:
         raise AssertionError("create resolves from_name")
     wanted = num_ctx or int(spec.parameters.get("num_ctx") or DEFAULT_CONTEXT)
     return Load(spec.model, spec.adapter, spec.jinja, wanted)
+
+
+def _decoded(data: str) -> Mapping[str, Any] | None:
+    """A piece of an answer; None where it is no object."""
+    try:
+        piece = json.loads(data)
+    except ValueError:
+        return None
+    return piece if isinstance(piece, dict) else None
+
+
+def _prompted(spec: ModelSpec, messages: Sequence[Message]) -> dict[str, Any]:
+    """What the prompt is made of, in every request alike."""
+    return {
+        "messages": _conversation(spec, messages),
+        # As `think: false` on Ollama: the template of a model that can think closes its thoughts at once.
+        "chat_template_kwargs": {"enable_thinking": ENABLE_THINKING},
+    }
 
 
 def _conversation(spec: ModelSpec, messages: Sequence[Message]) -> list[Message]:

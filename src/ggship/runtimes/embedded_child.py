@@ -2,8 +2,8 @@
 
 `python -m ggship.runtimes.embedded_child` reads one line of JSON from stdin (model, adapter, jinja, num_ctx, threads,
 key), serves that model on a free port of loopback to whoever has the key, and prints one line of JSON: {"url": ...} or
-{"error": ...}. It ends when its stdin does, so it never outlives the process that started it. llama.cpp's log goes to
-stderr.
+{"error": ...}. It ends when its stdin does, also while it loads, so it never outlives the process that started it.
+llama.cpp's log goes to stderr.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from typing import Any, TextIO
 
 
@@ -43,21 +44,40 @@ def serve(spec: dict[str, Any], out: TextIO) -> None:
     server = xllamacpp.Server(params)
     out.write(json.dumps({"url": server.listening_address}) + "\n")
     out.flush()
-    sys.stdin.read()  # until the parent closes it, or is gone
-    # llama.cpp's threads would hold up a proper end, and there is nothing to save.
+    threading.Event().wait()  # until stdin ends
+
+
+def end_with_stdin() -> None:
+    """End with the parent: its end of our stdin is closed by its death too, however it died."""
+    threading.Thread(target=_watch, daemon=True).start()
+    if sys.platform.startswith("linux"):
+        # llama.cpp keeps the interpreter's lock while it loads, for minutes, and our thread stands still. The kernel
+        # does not: it sends SIGIO, which ends a process that has no handler for it.
+        import fcntl
+
+        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _watch() -> None:
+    sys.stdin.read()
     os._exit(0)
 
 
 def main() -> None:
     """Keep stdout for the ready line alone: native code may print there too."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    spec = json.loads(sys.stdin.readline())
     try:
-        serve(spec, out)
-    except Exception as error:
-        out.write(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
-        out.flush()
+        out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        spec = json.loads(sys.stdin.readline())
+        end_with_stdin()
+        try:
+            serve(spec, out)
+        except Exception as error:
+            out.write(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
+            out.flush()
+    finally:
+        # llama.cpp's threads would hold up a proper end, and there is nothing to save.
         os._exit(1)
 
 

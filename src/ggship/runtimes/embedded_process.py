@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ggship.errors import ServerError
+from ggship.isolation import child_environment
 from ggship.transport import Transport
 
 COMMAND = (sys.executable, "-m", "ggship.runtimes.embedded_child")
@@ -57,7 +57,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self._folder.name,
-                env=_environment(),
+                env=child_environment(),
             )
         try:
             url = self._start(
@@ -166,13 +166,6 @@ class Child:
             where="\n".join([f"{self.load.model}{self._with()}", *self._lines()[-TAIL_LINES:]]),
             hint="too little memory is the usual cause; with an Ollama running, --runtime ollama takes that instead",
         )
-
-
-def _environment() -> dict[str, str]:
-    env = dict(os.environ)
-    if env.get("PYTHONPATH"):
-        env["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in env["PYTHONPATH"].split(os.pathsep))
-    return env
 
 
 def _hint(reasons: str) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, UsageError
 from ggship.runtimes.cliffs import SAME_TOKENS_BEFORE_ABORT
-from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
+from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint, Message
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text
 from ggship.runtimes.shown import parameters
+from ggship.secrets import HIDDEN, Secret, may_travel, read_secret
 from ggship.transport import Transport
 
 _NANO = 1e-9
-_KEY_NAMES = ("GGSHIP_API_KEY", "OPENAI_API_KEY")
+KEY = "GGSHIP_API_KEY"
+OPENAI_KEY = "OPENAI_API_KEY"
+_OPENAI = ("https", "api.openai.com", 443)
 _SHOWN_BODY = 600
 
 
@@ -37,7 +39,7 @@ class OllamaEndpoint:
         request: dict[str, Any] = {"model": self.model, "messages": list(messages), "options": self._options(options)}
         if self._thinks():
             # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
-            request["think"] = False
+            request["think"] = ENABLE_THINKING
         began = self._clock.monotonic()
         first: float | None = None
         text, thinking = [], []
@@ -51,7 +53,7 @@ class OllamaEndpoint:
                 thinking.append(str(message.get("thinking") or ""))
                 last = piece
         except ServerError:
-            if not _stuck(text):
+            if not (_stuck(text) or _stuck(thinking)):
                 raise
             last = {"done_reason": "repeating"}  # what the model did is known: the server gave up on its loop
         return Answer(
@@ -66,8 +68,8 @@ class OllamaEndpoint:
         )
 
     def render(self, messages: Sequence[Message]) -> str | None:
-        """The prompt that the server really makes; None where it is too old to tell."""
-        return self._client.render(self.model, messages)
+        """The prompt that the server really makes when it is asked as `chat` asks; None where it is too old to tell."""
+        return self._client.render(self.model, messages, think=ENABLE_THINKING if self._thinks() else None)
 
     def digest(self) -> str | None:
         """The digest of the model's manifest."""
@@ -111,7 +113,7 @@ class OpenAIEndpoint:
         url: str,
         model: str,
         *,
-        key: str | None = None,
+        key: Secret | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -120,7 +122,7 @@ class OpenAIEndpoint:
         self.label = f"{self.url}#{model}"
         self._key = key
         self._clock = clock or SystemClock()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
         # llama-server closes a connection that was idle for 5 seconds, now and then just when the next question comes.
         self._http = transport or Transport(self.url, headers={**headers, "Connection": "close"})
 
@@ -179,7 +181,7 @@ class OpenAIEndpoint:
 
     def _refusal(self, status: int, body: str) -> ServerError:
         hints = {
-            401: f"set {_KEY_NAMES[0]} (or {_KEY_NAMES[0]}_FILE) to the key of that server",
+            401: f"set {KEY} (or {KEY}_FILE) to the key of that server; of two servers, only the first is sent it",
             403: "the key may not use that model",
             404: f"is the address complete (it usually ends in /v1), and is there a model {self.model}?",
             429: "the server wants fewer requests: try again later",
@@ -192,45 +194,74 @@ class OpenAIEndpoint:
         )
 
     def _clean(self, text: str) -> str:
-        return (text.replace(self._key, "***") if self._key else text)[:_SHOWN_BODY]
+        return (self._key.hide_in(text) if self._key else text)[:_SHOWN_BODY]
 
 
-def parse_endpoint(text: str, *, env: Mapping[str, str] = os.environ) -> Endpoint:
+def parse_endpoint(text: str, *, env: Mapping[str, str] = os.environ, beside: Endpoint | None = None) -> Endpoint:
     """The endpoint that URL#MODEL names.
 
     An address with a path (http://host/v1) speaks the OpenAI dialect; one without (http://host:11434) is an Ollama.
-    Raises UsageError where it is no URL#MODEL.
+    beside: an endpoint of the same command; where it is on another host, that one has the key, and this one gets none.
+    Raises UsageError where it is no URL#MODEL, or its key may not travel there.
     """
     url, _, model = text.partition("#")
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise UsageError("a key does not belong into the address", hint=f"put it into {_KEY_NAMES[0]}")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not model:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or not model:
         raise UsageError(
-            f"this names no model at an address: {text}",
+            f"this names no model at an address: {_without_key(text)}",
             where="it is written URL#MODEL",
             hint="for example http://127.0.0.1:8000/v1#law-helper",
         )
+    if parts.username or parts.password:
+        raise UsageError("a key does not belong into the address", hint=f"put it into {KEY}")
     if parts.path.strip("/"):
-        return OpenAIEndpoint(url, model, key=api_key(env))
+        ours = not isinstance(beside, OpenAIEndpoint) or _origin(urlsplit(beside.url)) == _origin(parts)
+        return OpenAIEndpoint(url, model, key=api_key(url, env, ours=ours))
     endpoint = OllamaEndpoint(OllamaClient(url), model)
     endpoint.label = f"{url.rstrip('/')}#{model}"
     return endpoint
 
 
-def api_key(env: Mapping[str, str]) -> str | None:
-    """The key for an OpenAI-like server: $GGSHIP_API_KEY, the file that $GGSHIP_API_KEY_FILE names, $OPENAI_API_KEY."""
-    if env.get(_KEY_NAMES[0]):
-        return env[_KEY_NAMES[0]].strip()
-    file = env.get(f"{_KEY_NAMES[0]}_FILE")
-    if file:
-        return Path(file).expanduser().read_text(encoding="utf-8").strip()
-    return env.get(_KEY_NAMES[1], "").strip() or None
+def api_key(url: str, env: Mapping[str, str], *, ours: bool = True) -> Secret | None:
+    """The key for the OpenAI-like server at `url`: $GGSHIP_API_KEY, or the file that $GGSHIP_API_KEY_FILE names.
+
+    OpenAI's own server is sent $OPENAI_API_KEY without them, and no other is. ours: whether the first two are for this
+    server. Raises UsageError for a key that cannot be read, or that plain http would carry through a public network.
+    """
+    key = read_secret(KEY, env) if ours else None
+    if key is None:
+        return read_secret(OPENAI_KEY, env) if _origin(urlsplit(url)) == _OPENAI else None
+    if not may_travel(url):
+        raise UsageError(
+            f"plain http would send {KEY} through a public network",
+            where=url,
+            hint=f"use https, or unset {KEY} if that server needs no key",
+        )
+    return key
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an address whose port is one; None where it is no address."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _without_key(text: str) -> str:
+    """What the user typed, without what stands before an @."""
+    scheme, separator, rest = text.rpartition("://")
+    return f"{scheme}{separator}{HIDDEN}@{rest.rpartition('@')[2]}" if "@" in rest else text
 
 
 def _stuck(pieces: Sequence[str]) -> bool:
-    """Whether the answer ends in so many equal tokens that Ollama drops it."""
-    tail = [piece.strip() for piece in pieces[-SAME_TOKENS_BEFORE_ABORT:]]
+    """Whether the words end in so many equal tokens that Ollama drops the answer. Pieces of thoughts have no words."""
+    tail = [piece.strip() for piece in [piece for piece in pieces if piece][-SAME_TOKENS_BEFORE_ABORT:]]
     return len(tail) == SAME_TOKENS_BEFORE_ABORT and len(set(tail)) == 1
 
 

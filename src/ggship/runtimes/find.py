@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 
 from ggship.errors import NoRuntime, ServerError, ServerUnreachable, UsageError
-from ggship.runtimes.embedded import EmbeddedRuntime, embedded_version
 from ggship.runtimes.hosts import DEFAULT_HOST
 from ggship.runtimes.model import Runtime
 from ggship.runtimes.ollama import OllamaRuntime
@@ -23,36 +22,55 @@ def find_runtime(
     *,
     client: Callable[[str], OllamaClient] = OllamaClient,
 ) -> Runtime:
-    """The runtime to use. `host` and $OLLAMA_HOST are wishes: where nothing answers there, that is an error.
+    """The runtime to use. A named server where nothing answers is an error, but for $OLLAMA_HOST with `auto`.
 
-    kind: "ollama", "embedded", or "auto": the Ollama at `host`, $OLLAMA_HOST or 127.0.0.1:11434, else embedded.
-    Raises ServerUnreachable where a named server does not answer, NoRuntime where there is neither, MissingExtra where
-    "embedded" is asked for and not installed.
+    kind: "ollama", "embedded", or "auto": the Ollama at `host`, $OLLAMA_HOST or 127.0.0.1:11434, else embedded (whose
+    `note` then says which address was tried). Raises ServerUnreachable where a named server does not answer, NoRuntime
+    where there is neither, MissingExtra where "embedded" is asked for and not installed.
     """
     if kind not in KINDS:
         raise UsageError(f"there is no runtime of the kind {kind!r}", hint=f"one of {', '.join(KINDS)}")
     if kind == "embedded":
+        from ggship.runtimes.embedded import EmbeddedRuntime
+
         return EmbeddedRuntime()
-    named = (host or "").strip() or env.get("OLLAMA_HOST", "").strip()
-    found = client(named or DEFAULT_HOST)
+    asked, variable = (host or "").strip(), env.get("OLLAMA_HOST", "").strip()
+    found = client(asked or variable or DEFAULT_HOST)
     try:
         found.version(read_seconds=PROBE_SECONDS)
     except ServerError as error:
         found.close()
-        if named and isinstance(error, ServerUnreachable):
-            source = "--host" if (host or "").strip() else "OLLAMA_HOST"
-            raise ServerUnreachable(
-                f"no Ollama answers at {found.url}",
-                where=f"that address comes from {source}={named}",
-                hint="start it with `ollama serve`, name another with --host, or do without: --runtime embedded",
-            ) from error
-        if named:
+        if (asked or variable) and not isinstance(error, ServerUnreachable):
             raise
-        if kind == "auto" and embedded_version():
-            return EmbeddedRuntime()
-        raise NoRuntime(
-            "there is nothing here to run a model with",
-            where=f"no Ollama answers at {found.url}" + (", and xllamacpp is not installed" if kind == "auto" else ""),
-            hint="start Ollama (`ollama serve`), or install the embedded runtime: pip install 'ggship[embedded]'",
-        ) from error
+        if kind == "auto" and not asked:
+            from ggship.runtimes.embedded import EmbeddedRuntime, embedded_version
+
+            if embedded_version():
+                note = f"no Ollama answers at {found.url}, which OLLAMA_HOST names" if variable else ""
+                return EmbeddedRuntime(note=note)
+        raise _nothing(kind, found.url, asked, variable) from error
     return OllamaRuntime(found)
+
+
+def _nothing(kind: str, url: str, asked: str, variable: str) -> ServerError:
+    """The error for an Ollama that is not there, with what this kind of command can do without one."""
+    embedded = "pip install 'ggship[embedded]'"
+    if asked or variable:
+        source = f"--host={asked}" if asked else f"OLLAMA_HOST={variable}"
+        without = f", or do without: --runtime embedded ({embedded})" if kind == "auto" else ""
+        return ServerUnreachable(
+            f"no Ollama answers at {url}",
+            where=f"that address comes from {source}",
+            hint=f"start it with `ollama serve`, or name another with --host{without}",
+        )
+    if kind == "auto":
+        return NoRuntime(
+            "there is nothing here to run a model with",
+            where=f"no Ollama answers at {url}, and xllamacpp is not installed",
+            hint=f"start Ollama (`ollama serve`), or install the embedded runtime: {embedded}",
+        )
+    return NoRuntime(
+        "no Ollama runs here",
+        where=f"nothing answers at {url}",
+        hint="start it (`ollama serve`), or name another with --host",
+    )

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
+ENABLE_THINKING = False
+"""What every endpoint tells a model that can think: when it is asked, and, the same, when its prompt is rendered."""
+
 
 class Message(TypedDict):
     """One turn of a conversation: role is system, user or assistant."""

@@ -14,6 +14,7 @@ _NAME = re.compile(
     r"(?P<model>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79})"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}))?\Z"
 )
+_HOST = "registry.ollama.ai"
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.-]+")
 MODEL_LENGTH = 80
 
@@ -53,8 +54,15 @@ def suggest_name(name: str) -> str:
 
 
 def full_name(name: str) -> str:
-    """The name with its tag, as servers list it: law-helper becomes law-helper:latest."""
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    """The name as servers list it: law-helper, library/law-helper and registry.ollama.ai/library/law-helper are all
+    law-helper:latest. Source: Ollama 0.34.4, types/model/name.go (DisplayShortest).
+    """
+    shown = re.sub(r"\Ahttps?://", "", name)
+    if shown.lower().startswith(f"{_HOST}/") and shown.count("/") == 2:
+        shown = shown[len(_HOST) + 1 :]
+    if shown.lower().startswith("library/") and shown.count("/") == 1:
+        shown = shown.partition("/")[2]
+    return shown if ":" in shown.rpartition("/")[2] else f"{shown}:latest"
 
 
 def _clean(part: str) -> str:

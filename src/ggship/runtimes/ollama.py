@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ggship.runtimes.cliffs import accepts_adapters, keeps_files
 from ggship.runtimes.endpoints import OllamaEndpoint
 from ggship.runtimes.model import Created, Endpoint, ModelSpec, Progress
 from ggship.runtimes.names import check_model_name
-from ggship.runtimes.ollama_api import Event, OllamaClient
+from ggship.runtimes.ollama_api import OllamaClient, events
 from ggship.runtimes.shown import blob_digests, blob_paths, parameters, same_parameter
 from ggship.transport import is_loopback
 
@@ -56,16 +56,28 @@ class OllamaRuntime:
         """Whether the server's files are files of this machine: it is on loopback, and a blob of it can be read."""
         if not self._reads_files or not is_loopback(self.client.url):
             return False
-        names = [str(model["name"]) for model in self.client.tags()]
-        return any(self.blob_path(name) is not None for name in names[:3]) if names else True
+        nothing_told = True
+        for model in self.client.tags():
+            readable = self._reads(str(model["name"]))
+            if readable:
+                return True
+            nothing_told &= readable is None
+        return nothing_told
+
+    def _reads(self, name: str) -> bool | None:
+        """Whether its blob can be read; None where it has none (a cloud model), or the server cannot show it."""
+        try:
+            paths = blob_paths(self.client.show(name), "FROM")
+        except ServerError:
+            return None
+        return _readable(paths[0]) is not None if paths else None
 
     def blob_path(self, name: str) -> Path | None:
         """The GGUF file of a model that the server holds, where this process can read it."""
         if not self._reads_files or not is_loopback(self.client.url):
             return None
         paths = blob_paths(self.client.show(name), "FROM")
-        path = Path(paths[0]) if paths else None
-        return path if path is not None and path.is_file() and os.access(path, os.R_OK) else None
+        return _readable(paths[0]) if paths else None
 
     def create(self, name: str, spec: ModelSpec, on_progress: Progress | None = None) -> Created:
         """Make the model under that name, or replace it, and hold what the server then tells against the spec.
@@ -103,7 +115,7 @@ class OllamaRuntime:
 
     def _create(self, request: dict[str, Any], spec: ModelSpec, on_progress: Progress | None) -> None:
         try:
-            self.client.create(request, _events(on_progress))
+            self.client.create(request, events(on_progress))
         except AdaptersRefused:
             self._adapters = False
             raise
@@ -219,6 +231,11 @@ def _inherited(spec: ModelSpec, shown: Mapping[str, Any], theirs: Mapping[str, A
     return tuple(f"{note} comes with {spec.from_name}" for note in notes)
 
 
+def _readable(blob: str) -> Path | None:
+    path = Path(blob)
+    return path if path.is_file() and os.access(path, os.R_OK) else None
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -229,12 +246,4 @@ def _missing(name: str, url: str) -> GgshipError:
         where=f"{url} (ggship does not let it be downloaded unasked)",
         hint=f"ollama pull {name}",
         status=404,
-    )
-
-
-def _events(on_progress: Progress | None) -> Callable[[Event], None] | None:
-    if on_progress is None:
-        return None
-    return lambda event: on_progress(
-        str(event.get("status", "")), int(event.get("completed") or 0), int(event.get("total") or 0)
     )

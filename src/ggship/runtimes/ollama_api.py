@@ -69,33 +69,17 @@ class OllamaClient:
         """The digest of the manifest of that name, 64 hex digits; None where the server holds no such model."""
         wanted = full_name(name).lower()
         for model in self.tags():
-            if str(model.get("name", "")).lower() == wanted:
+            if full_name(str(model.get("name", ""))).lower() == wanted:
                 return str(model["digest"]).removeprefix("sha256:")
         return None
 
     def show(self, name: str, *, verbose: bool = False) -> dict[str, Any]:
         """/api/show as it is. ServerError with status 404 where there is no such model.
 
-        Since 0.34 the `tensors` come only with `verbose`; `tensors()` asks the right way on every version.
+        Since 0.34 the `tensors` come only with `verbose`; before always, and verbosely with megabytes of vocabulary.
         """
         action = f"show {name}"
         return self._value(self._ask("POST", "/api/show", {"model": name, "verbose": verbose}, action), action)
-
-    def tensors(self, name: str) -> list[dict[str, Any]]:
-        """name, type (Q4_1) and shape in GGUF's order, [in, out], of each tensor of the model."""
-        # 0.32 gives them always, and its verbose answer is megabytes of vocabulary; 0.34 gives them only verbosely.
-        found = self.show(name).get("tensors") or self.show(name, verbose=True).get("tensors")
-        return list(found or [])
-
-    def exists(self, name: str) -> bool:
-        """Whether the server holds a model of that name."""
-        try:
-            self.show(name)
-        except ServerError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
 
     def has_blob(self, digest: str) -> bool:
         """Whether the server holds the blob "sha256:<hex>"."""
@@ -145,20 +129,22 @@ class OllamaClient:
         action = f"answer as {request.get('model')}"
         return self._value(self._ask("POST", "/api/generate", {**request, "stream": False}, action), action)
 
-    def render(self, name: str, messages: Sequence[Message]) -> str | None:
+    def render(self, name: str, messages: Sequence[Message], *, think: bool | None = None) -> str | None:
         """The prompt that the server makes of these messages; None where it cannot tell (before 0.11.5).
 
-        The model is loaded for it, so that an adapter which does not fit is found here too.
+        think: as in a request of chat; None leaves it to the server, where a model that can think does. The model is
+        loaded for it, so that an adapter which does not fit is found here too.
         """
-        answer = self.chat(
-            {
-                "model": name,
-                "messages": list(messages),
-                "_debug_render_only": True,
-                # A server that does not know the field generates: then at most one token.
-                "options": {"num_predict": 1},
-            }
-        )
+        request: dict[str, Any] = {
+            "model": name,
+            "messages": list(messages),
+            "_debug_render_only": True,
+            # A server that does not know the field generates: then at most one token.
+            "options": {"num_predict": 1},
+        }
+        if think is not None:
+            request["think"] = think
+        answer = self.chat(request)
         info = answer.get("_debug_info")
         text = info.get("rendered_template") if isinstance(info, dict) else None
         return text if isinstance(text, str) else None
@@ -185,10 +171,6 @@ class OllamaClient:
         reply = self._ask("DELETE", "/api/delete", {"model": name}, f"delete {name}", expect=(200, 404))
         return reply.status == 200
 
-    def unload(self, name: str) -> None:
-        """Free the memory that the model takes."""
-        self.generate({"model": name, "keep_alive": 0})
-
     def ps(self) -> list[dict[str, Any]]:
         """The models that are loaded now."""
         value = self._value(self._ask("GET", "/api/ps", None, "list what runs"), "list what runs")
@@ -196,11 +178,11 @@ class OllamaClient:
 
     def push(self, name: str, *, insecure: bool = False, on_progress: Progress | None = None) -> None:
         """Push a model to the registry that its name begins with. insecure: the registry speaks plain HTTP."""
-        self._events("/api/push", {"model": name, "insecure": insecure}, f"push {name}", _as_status(on_progress))
+        self._events("/api/push", {"model": name, "insecure": insecure}, f"push {name}", events(on_progress))
 
     def pull(self, name: str, *, insecure: bool = False, on_progress: Progress | None = None) -> None:
         """Fetch a model from the network: the only call that does, and never called unless the user asked."""
-        self._events("/api/pull", {"model": name, "insecure": insecure}, f"pull {name}", _as_status(on_progress))
+        self._events("/api/pull", {"model": name, "insecure": insecure}, f"pull {name}", events(on_progress))
 
     def _ask(self, method: str, path: str, body: Any, action: str, *, expect: tuple[int, ...] = ()) -> Reply:
         """A request that may be made twice, so that a busy server is asked again a few times."""
@@ -299,7 +281,8 @@ def _after(error: ServerError, last: str) -> GgshipError:
     return error
 
 
-def _as_status(on_progress: Progress | None) -> Callable[[Event], None] | None:
+def events(on_progress: Progress | None) -> Callable[[Event], None] | None:
+    """What hears the events of a create, a push or a pull, and passes them on as progress."""
     if on_progress is None:
         return None
     return lambda event: on_progress(
