@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from ggship.gguf.lowrank import LowRank
 from ggship.gguf.quantize import read_plain
 from ggship.gguf.reader import GgufFile, TensorInfo, read_gguf
 from ggship.gguf.types import GgmlType
+from ggship.gguf.updates.model import TensorUpdate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +65,16 @@ class AdapterFile:
         if pair.flipped:
             a, b = np.ascontiguousarray(b.T), a
         return LowRank(b * pair.scale, a)
+
+
+@contextmanager
+def adapter_updates(adapter: AdapterFile) -> Iterator[tuple[TensorUpdate, ...]]:
+    """The adapter's pairs as updates of the base's tensors, read as they are asked for while the context lasts."""
+    with adapter.file.path.open("rb") as file:
+        yield tuple(
+            TensorUpdate(pair.name, pair.shape, partial(adapter.update, pair, file.fileno()))
+            for pair in adapter.pairs.values()
+        )
 
 
 def read_adapter(path: Path) -> AdapterFile:

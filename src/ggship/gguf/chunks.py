@@ -19,11 +19,13 @@ from ggship.gguf.scratch import Scratch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ggship.gguf.lowrank import LowRank
+    from ggship.gguf.updates.model import Surveyor, Update
     from ggship.gguf.writer import GgufWriter
 
 CHUNK_WEIGHTS = 1 << 17  # the arrays of one chunk stay in a core's second-level cache
 COPY_BYTES = 1 << 22
+ZEROS = -1
+"""The offset of a source tensor that is nowhere: all zeros."""
 # No type that can be written makes Inf of a weight smaller than this: scales are halves, and never exceed the weights.
 _FITS_EVERY_TYPE = 65504.0
 
@@ -57,11 +59,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a chunk has seen. kept: <Q(W + D) - W, D>. base: <W, W>. checksum: of the bytes written."""
+    """What a chunk has seen. kept: <Q(W + D) - W, D>. base: <W, W>. checksum: of the bytes written.
+
+    update: <D, D>, where it was asked for.
+    """
 
     kept: float = 0.0
     base: float = 0.0
     checksum: int = 0
+    update: float = 0.0
 
 
 def chunks_of(source: TensorInfo, target: TensorInfo) -> Iterator[Chunk]:
@@ -83,8 +89,16 @@ class ChunkWorker:
         self._kernels = kernels
         self._local = threading.local()
 
-    def change(self, chunk: Chunk, update: LowRank | None) -> Measured:
-        """Merge the update into the rows, or none; store them as the target type; measure what is left of it."""
+    def survey(self, chunk: Chunk, update: Surveyor) -> NDArray[np.float64]:
+        """What the update wants to have seen of the rows before it merges any."""
+        scratch = self._scratch
+        return update.survey(chunk.first_in_matrix, self._read(chunk, scratch), scratch)
+
+    def change(self, chunk: Chunk, update: Update | None, measure: bool = False) -> Measured:
+        """Merge the update into the rows, or none; store them as the target type; measure what is left of it.
+
+        measure: its own norm as well, which not every update knows.
+        """
         scratch = self._scratch
         weights = self._read(chunk, scratch)
         if update is None:
@@ -94,6 +108,7 @@ class ChunkWorker:
                 self._require_stored(chunk, scratch)
             return Measured(checksum=checksum)
         delta, merged = update.merge(chunk.first_in_matrix, weights, scratch)
+        norm = float(np.einsum("ij,ij->", delta, delta)) if measure else 0.0
         checksum = self._store(chunk, merged, scratch)
         stored = scratch.array("merged", merged.shape, np.float32)
         self._kernels.dequantize(chunk.target.type, self._encoded(chunk, scratch), stored)
@@ -105,7 +120,7 @@ class ChunkWorker:
             base = float(np.einsum("ij,ij->", weights, weights, dtype=np.float64))
         if not np.isfinite(kept):
             raise _too_large(chunk)
-        return Measured(kept, base, checksum)
+        return Measured(kept, base, checksum, norm)
 
     def copy(self, source: int, target: int, count: int) -> Measured:
         """Copy bytes as they are."""
@@ -137,6 +152,10 @@ class ChunkWorker:
 
     def _read(self, chunk: Chunk, scratch: Scratch) -> NDArray[np.float32]:
         kind = chunk.source.type
+        if chunk.source.offset == ZEROS:
+            zeros: NDArray[np.float32] = scratch.array("weights", (chunk.rows, chunk.source.columns), np.float32)
+            zeros.fill(0.0)
+            return zeros
         data = scratch.array("read", (chunk.rows, kind.row_bytes(chunk.source.columns)), np.uint8)
         _read_into(self._source, data, chunk.source_offset)
         weights: NDArray[np.float32] = scratch.array("weights", (chunk.rows, chunk.source.columns), np.float32)

@@ -1,35 +1,34 @@
-"""Merge a LoRA adapter into a base GGUF, quantizing in the same pass.
+"""Merge what training gave into a base GGUF, quantizing in the same pass.
 
-Streams the base in chunks of rows: W + scale * B @ A for tensors of a pair, llama.cpp's type mix for the others where a
-quantization is asked for, the same bytes for the rest. Memory is a few chunks a core, and 24 bytes for each chunk that
-is to be checked: 13 MB for 70 billion weights.
+Streams the base in chunks of rows: each update changes its own tensor (W + scale * B @ A for a LoRA pair), llama.cpp's
+type mix is for the others where a quantization is asked for, the same bytes for the rest. Memory is a few chunks a
+core, and 24 bytes for each chunk that is to be checked: 13 MB for 70 billion weights.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ggship.cores import cores
-from ggship.errors import AdapterUnusable, BadFile, LowSurvival, NotExpressible, UsageError
-from ggship.gguf.adapter import check_fit, read_adapter, trained
-from ggship.gguf.chunks import COPY_BYTES, Chunk, ChunkWorker, Measured, chunks_of
+from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, LowSurvival, NotExpressible, UsageError
+from ggship.gguf.adapter import adapter_updates, check_fit, read_adapter, trained
+from ggship.gguf.chunks import COPY_BYTES, ZEROS, Chunk, ChunkWorker, Measured, chunks_of
 from ggship.gguf.mix import parse_quant
 from ggship.gguf.plan import file_type, plan_merge
 from ggship.gguf.quantize import Kernels, best_kernels, require_writable
-from ggship.gguf.reader import GgufFile, read_gguf
+from ggship.gguf.reader import GgufFile, TensorInfo, read_gguf
 from ggship.gguf.types import GgmlType
+from ggship.gguf.updates.model import Surveyor, TensorUpdate, Update
 from ggship.gguf.values import GgufValue
+from ggship.gguf.work import Checks, Queue, bound
 from ggship.gguf.writer import GgufWriter, NewTensor, changed_metadata
 
 LOWEST_SURVIVAL = 0.5
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
-_WAITING_PER_THREAD = 4
 _DIGITS = 6
 
 OnTensor = Callable[[int, int], None]
@@ -37,7 +36,7 @@ OnTensor = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class MergedTensor:
-    """One tensor that the adapter changed, W -> Q(W + D); W is the base's weight, dequantized.
+    """One tensor that training changed, W -> Q(W + D); W is the base's weight, dequantized.
 
     survival: <Q(W + D) - W, D> / <D, D>, 1 where all of the update is left (and where D is zero).
     relative_update: |D| / |W|, Frobenius norms. Types are ggml's names.
@@ -52,9 +51,9 @@ class MergedTensor:
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """What a merge did. pairs: in the adapter; merged: tensors changed, always as many; bytes: size of the file.
+    """What a merge did. pairs: tensors that training changed; merged: those changed in the file, always as many.
 
-    survival: of all tensors together, the sum of the projections over the sum of |D|**2.
+    bytes: size of the file. survival: of all tensors together, the sum of the projections over the sum of |D|**2.
     quant: the quantization asked for, "" where none was.
     """
 
@@ -87,9 +86,35 @@ def merge_adapter(
     as it was before. Laws: equal inputs give equal bytes, whatever the threads, the BLAS and the CPU's number of cores;
     tensors without a pair keep their bytes unless `quant` changes their type; merged == pairs.
     """
-    return _Merge(Path(base), Path(adapter), Path(out), quant, force, kernels or best_kernels()).run(
-        threads or cores(), metadata or {}, on_tensor or _ignore
-    )
+    read, file = _read_base(Path(base)), read_adapter(Path(adapter))
+    _refuse_overwriting(Path(out), (Path(base), Path(adapter)))
+    check_fit(file, read)
+    if not trained(file) and not force:
+        raise _untrained(f"A or B of every pair is zero: {adapter}")
+    with adapter_updates(file) as updates:
+        merge = _Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
+        return merge.run(threads or cores(), metadata or {}, on_tensor or _ignore)
+
+
+def merge_updates(
+    base: Path,
+    updates: Sequence[TensorUpdate],
+    out: Path,
+    *,
+    quant: str | None = None,
+    force: bool = False,
+    threads: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    on_tensor: OnTensor | None = None,
+    kernels: Kernels | None = None,
+) -> MergeReport:
+    """Write the base, changed by any set of updates, to `out`; arguments, errors and laws as of `merge_adapter`.
+
+    Tensors that the base lacks come after its own. `pairs` in the report counts the updates, copies not among them.
+    """
+    _refuse_overwriting(Path(out), (Path(base),))
+    merge = _Merge(_read_base(Path(base)), updates, Path(out), quant, force, kernels or best_kernels())
+    return merge.run(threads or cores(), metadata or {}, on_tensor or _ignore)
 
 
 @dataclass(slots=True)
@@ -103,42 +128,40 @@ class _Tally:
     def add(self, seen: Measured) -> None:
         self.kept += seen.kept
         self.base += seen.base
+        self.update += seen.update
 
 
 class _Merge:
-    def __init__(self, base: Path, adapter: Path, out: Path, quant: str | None, force: bool, kernels: Kernels) -> None:
-        self.base = _read_base(base)
-        self.adapter = read_adapter(adapter)
+    def __init__(
+        self,
+        base: GgufFile,
+        updates: Sequence[TensorUpdate],
+        out: Path,
+        quant: str | None,
+        force: bool,
+        kernels: Kernels,
+    ) -> None:
+        self.base = _with_new_tensors(base, updates)
+        self.makers = {update.name: update.make for update in updates if update.make is not None}
         self.out = out
         self.quant = parse_quant(quant) if quant else None
         self.force = force
         self.kernels = kernels
         self.tallies: dict[str, _Tally] = {}
-        for source in (base, adapter):
-            if out.exists() and out.samefile(source):
-                raise UsageError("the merged file would overwrite its own source", where=str(out))
 
     def run(self, threads: int, metadata: Mapping[str, Any], on_tensor: OnTensor) -> MergeReport:
-        check_fit(self.adapter, self.base)
-        if not trained(self.adapter) and not self.force:
-            raise AdapterUnusable(
-                "the adapter is untrained: A or B of every pair is zero, the result would be the base",
-                where=str(self.adapter.file.path),
-                hint="check that training ran and that this is its output; --force merges it anyway",
-            )
         types = self._types()
         new = [NewTensor(tensor.name, tensor.shape, types[tensor.name]) for tensor in self.base.tensors]
         header = changed_metadata(self.base.metadata, self._metadata(types, metadata))
         with (
             self.base.path.open("rb") as source,
-            self.adapter.file.path.open("rb") as pairs,
             GgufWriter(self.out, header, new, alignment=self.base.alignment) as writer,
             ThreadPoolExecutor(threads, thread_name_prefix="ggship-merge") as pool,
         ):
             worker = ChunkWorker(source.fileno(), writer, self.kernels)
-            queue = _Queue(pool, threads * _WAITING_PER_THREAD)
+            queue = Queue(pool, threads)
             try:
-                checks = self._work(worker, writer, queue, pairs.fileno(), on_tensor)
+                checks = self._work(worker, writer, queue, on_tensor)
                 report = self._report(types, writer.size)
                 self._require_survival(report)
                 checks.put(queue, worker)
@@ -150,10 +173,10 @@ class _Merge:
 
     def _types(self) -> dict[str, GgmlType]:
         """The type of each tensor of the merged file, all of them readable and writable here."""
-        planned = plan_merge(self.base, self.adapter.pairs, self.quant, self.force)
+        planned = plan_merge(self.base, self.makers, self.quant, self.force)
         types = {tensor.tensor: GgmlType[tensor.to_type] for tensor in planned}
         for tensor in self.base.tensors:
-            if tensor.name in self.adapter.pairs or types[tensor.name] is not tensor.type:
+            if tensor.name in self.makers or types[tensor.name] is not tensor.type:
                 require_writable(self.kernels, types[tensor.name])
                 if not self.kernels.reads(tensor.type):
                     raise NotExpressible(f"{tensor.type_name} weights cannot be read here", where=tensor.name)
@@ -168,33 +191,55 @@ class _Merge:
             result["general.quantization_version"] = GgufValue.uint32(QUANTIZATION_VERSION)
         return {**result, **changes}
 
-    def _work(self, worker: ChunkWorker, writer: GgufWriter, queue: _Queue, pairs: int, on_tensor: OnTensor) -> _Checks:
+    def _work(self, worker: ChunkWorker, writer: GgufWriter, queue: Queue, on_tensor: OnTensor) -> Checks:
         """Do every tensor, in the order of the base; returns what is to be checked when all is written."""
-        checks = _Checks()
+        checks = Checks()
         total = len(self.base.tensors)
         for number, (tensor, target) in enumerate(zip(self.base.tensors, writer.tensors, strict=True)):
-            pair = self.adapter.pairs.get(tensor.name)
-            if pair is None and target.type is tensor.type:
+            make = self.makers.get(tensor.name)
+            if make is None and target.type is tensor.type:
                 for start, count in _slabs(tensor.nbytes):
                     span = (tensor.offset + start, target.offset + start, count)
-                    queue.put(_bind(worker.copy, *span))
+                    queue.put(bound(worker.copy, *span))
                     checks.copied.extend(span)
             else:
-                tally = self.tallies.setdefault(tensor.name, _Tally()) if pair else _Tally()
-                update, matrix = None, -1
+                tally = self.tallies.setdefault(tensor.name, _Tally()) if make else _Tally()
+                update, matrix, measure = None, -1, False
                 for chunk in chunks_of(tensor, target):
-                    if pair and chunk.matrix != matrix:
+                    if make and chunk.matrix != matrix:
                         matrix = chunk.matrix
-                        update = self.adapter.update(pair, pairs, matrix)
-                        tally.update += update.squared_norm()
-                    queue.put(_bind(worker.change, chunk, update), _taker(tally, chunk, checks))
+                        update = self._made(make, tensor, target, matrix, worker, queue)
+                        norm = update.squared_norm() if update is not None else 0.0
+                        measure = norm is None
+                        tally.update += norm or 0.0
+                    queue.put(bound(worker.change, chunk, update, measure), _taker(tally, chunk, checks))
             queue.put(_ignore, _caller(on_tensor, number + 1, total))
         queue.drain()
         return checks
 
+    def _made(
+        self,
+        make: Callable[[int], Update | None],
+        tensor: TensorInfo,
+        target: TensorInfo,
+        matrix: int,
+        worker: ChunkWorker,
+        queue: Queue,
+    ) -> Update | None:
+        """The update of one matrix; where it must have seen all rows first, it has."""
+        update = make(matrix)
+        if isinstance(update, Surveyor):
+            sums: list[Any] = []
+            for chunk in chunks_of(tensor, target):
+                if chunk.matrix == matrix:
+                    queue.put(bound(worker.survey, chunk, update), sums.append)
+            queue.drain()
+            update.settle(sum(sums[1:], start=sums[0]))
+        return update
+
     def _report(self, types: Mapping[str, GgmlType], size: int) -> MergeReport:
-        if len(self.tallies) != len(self.adapter.pairs):  # check_fit has made sure; the law is worth a second look
-            raise BadFile(f"{len(self.adapter.pairs)} pairs, but {len(self.tallies)} tensors merged")
+        if len(self.tallies) != len(self.makers):  # what was planned has made sure; the law is worth a second look
+            raise BadFile(f"{len(self.makers)} updates, but {len(self.tallies)} tensors merged")
         tensors = tuple(
             MergedTensor(
                 tensor.name,
@@ -208,8 +253,10 @@ class _Merge:
         )
         kept = sum(tally.kept for tally in self.tallies.values())
         update = sum(tally.update for tally in self.tallies.values())
+        if not update and not self.force:
+            raise _untrained("no update changes anything")
         survival = _ratio(kept, update, 1.0)
-        return MergeReport(len(self.adapter.pairs), len(tensors), survival, tensors, size, self.quant or "")
+        return MergeReport(len(self.makers), len(tensors), survival, tensors, size, self.quant or "")
 
     def _require_survival(self, report: MergeReport) -> None:
         if report.survival >= LOWEST_SURVIVAL or self.force:
@@ -229,39 +276,41 @@ class _Merge:
         )
 
 
-class _Checks:
-    """What is read back at the end, three numbers each: (offset, count, checksum), (source, target, count)."""
+def _with_new_tensors(base: GgufFile, updates: Sequence[TensorUpdate]) -> GgufFile:
+    """The base with those tensors that it lacks and gets, each lying where the weights are that it starts from.
 
-    def __init__(self) -> None:
-        self.written = array("Q")
-        self.copied = array("Q")
+    Raises BaseMismatch where an update has no tensor in the base, or one of another shape.
+    """
+    there = {tensor.name: tensor for tensor in base.tensors}
+    new = []
+    for update in updates:
+        found = there.get(update.name if update.source is None else update.source)
+        if update.source == "":
+            elements = TensorInfo(update.name, update.shape, GgmlType.F32, 0, 0).elements
+            new.append(TensorInfo(update.name, update.shape, GgmlType.F32, ZEROS, 4 * elements))
+        elif found is None or found.shape != update.shape or (update.source is not None and update.name in there):
+            raise BaseMismatch(
+                "an update does not fit the base",
+                where=f"{update.name}: {list(update.shape)}, base {list(found.shape) if found else 'without it'}",
+                hint="pass the base that training named with --base; `ggship inspect RUN` shows it",
+            )
+        elif update.source is not None:
+            new.append(replace(found, name=update.name))
+    return replace(base, tensors=(*base.tensors, *new))
 
-    def put(self, queue: _Queue, worker: ChunkWorker) -> None:
-        for numbers, check in ((self.written, worker.check), (self.copied, worker.check_copy)):
-            for at in range(0, len(numbers), 3):
-                queue.put(_bind(check, *numbers[at : at + 3]))
+
+def _refuse_overwriting(out: Path, sources: Sequence[Path]) -> None:
+    for source in sources:
+        if out.exists() and out.samefile(source):
+            raise UsageError("the merged file would overwrite its own source", where=str(out))
 
 
-class _Queue:
-    """Runs work in a pool, so much of it ahead, and takes the results in the order they were put."""
-
-    def __init__(self, pool: ThreadPoolExecutor, ahead: int) -> None:
-        self._pool = pool
-        self._ahead = ahead
-        self._waiting: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
-
-    def put(self, work: Callable[[], Any], take: Callable[[Any], None] | None = None) -> None:
-        while len(self._waiting) >= self._ahead:
-            self._take()
-        self._waiting.append((self._pool.submit(work), take or _ignore))
-
-    def drain(self) -> None:
-        while self._waiting:
-            self._take()
-
-    def _take(self) -> None:
-        future, take = self._waiting.popleft()
-        take(future.result())
+def _untrained(why: str) -> AdapterUnusable:
+    return AdapterUnusable(
+        "the adapter is untrained: the result would be the base",
+        where=why,
+        hint="check that training ran and that this is its output; --force merges it anyway",
+    )
 
 
 def _read_base(path: Path) -> GgufFile:
@@ -283,11 +332,7 @@ def _slabs(nbytes: int) -> Iterator[tuple[int, int]]:
         yield start, min(COPY_BYTES, nbytes - start)
 
 
-def _bind(call: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    return lambda: call(*arguments)
-
-
-def _taker(tally: _Tally, chunk: Chunk, checks: _Checks) -> Callable[[Measured], None]:
+def _taker(tally: _Tally, chunk: Chunk, checks: Checks) -> Callable[[Measured], None]:
     def take(seen: Measured) -> None:
         tally.add(seen)
         checks.written.extend((chunk.target_offset, chunk.nbytes, seen.checksum))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ class Update(Protocol):
         ...
 
 
+@runtime_checkable
 class Surveyor(Protocol):
     """An update that needs to have seen all rows of its matrix before it can merge any."""
 
