@@ -5,16 +5,23 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx  # noqa: TID251  (this is the one place)
-
 from ggship import __version__
 from ggship.errors import ServerError, ServerUnreachable, UsageError
+
+# httpx imports a command line of its own, with rich and pygments, where those are installed, and does without where
+# they are not (httpx/__init__.py). We never need it, and each of our commands would wait 0.05 s for it.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+import httpx  # noqa: E402, TID251  (this is the one place)
+
+if sys.modules["httpx._main"] is None:
+    del sys.modules["httpx._main"]  # whoever asks for it later has it
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 600.0

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ggship.errors import BadFile
+from ggship.gguf.values import encode
+from ggship.gguf.writer import GgufWriter
 from ggship.plan import PackageOptions, Plan
 from ggship.prompts import adds_bos, family, server_adds_bos
-from ggship.prompts.bos import directory_adds_bos
+from ggship.prompts.bos import directory_adds_bos, file_adds_bos
 from ggship.prompts.plan import plan_prompt
 from ggship.settings import vendor_dir
 
@@ -32,6 +34,14 @@ from ggship.settings import vendor_dir
 )
 def test_the_metadata_of_a_gguf_tells(metadata, adds):
     assert server_adds_bos({f"tokenizer.ggml.{name}": value for name, value in metadata.items()}) is adds
+
+
+def test_the_file_itself_tells(tmp_path):
+    for add, path in ((True, tmp_path / "yes.gguf"), (False, tmp_path / "no.gguf")):
+        keys = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.add_bos_token": add}
+        with GgufWriter(path, {key: encode(value) for key, value in keys.items()}, []):
+            pass
+        assert file_adds_bos(path) is add
 
 
 def single(*names):

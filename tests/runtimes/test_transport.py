@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -72,6 +73,14 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(monkeypatch, proxy
 def test_what_is_no_address_is_an_error(address):
     with pytest.raises(ServerError):
         Transport(address).request("GET", "/")
+
+
+def test_the_command_line_of_the_library_is_left_to_those_who_want_it():
+    code = (
+        "import sys, ggship.transport; assert not {'rich', 'pygments'} & set(sys.modules), 'imported';"
+        "import httpx._main; assert httpx._main.main"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_server_that_stops_taking_an_upload_is_given_up_soon():

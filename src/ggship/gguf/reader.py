@@ -237,11 +237,12 @@ class _Parser:
         if count > (size - at) // 8:
             self.fail(f"{count} strings cannot fit into {size - at} bytes")
         length_at = struct.Struct("<Q").unpack_from
-        last = size - 8
-        for number in range(count):
-            if at > last:
-                self.fail(f"the file ends inside string {number + 1} of {count}")
-            at += 8 + length_at(data, at)[0]
+        number = 0
+        try:
+            for number in range(count):  # noqa: B007  (for the message)
+                at += 8 + length_at(data, at)[0]
+        except (struct.error, OverflowError):
+            self.fail(f"the file ends inside string {number + 1} of {count}")
         if at > size:
             self.fail("the file ends inside the last strings")
         self.at = at

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ggship.bases.model import Base
+from ggship.gguf.reader import read_gguf
 from ggship.runs.files import MIB, is_regular, read_object
 
 _LIMIT = 64 * MIB
@@ -51,6 +52,13 @@ def server_adds_bos(metadata: Mapping[str, Any]) -> bool:
     if told is not None:
         return bool(told)
     return model in ("llama", "bert") or (model == "gpt2" and pre in _BPE_WITH_BOS)
+
+
+def file_adds_bos(file: Path) -> bool:
+    """The same by the header of a GGUF file."""
+    header = read_gguf(file)
+    keys = ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.add_bos_token")
+    return server_adds_bos({key: header.get(key) for key in keys})
 
 
 def directory_adds_bos(folder: Path, architecture: str, metadata: Mapping[str, Any]) -> bool:
