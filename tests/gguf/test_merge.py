@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, Busy, LowSurvival, NotExpressible, Refused, UsageError
 from ggship.gguf.chunks import ChunkWorker, chunks_of
 from ggship.gguf.merge import merge_adapter
+from ggship.gguf.parts import Source
 from ggship.gguf.plan import plan_merge
 from ggship.gguf.quantize import NumpyKernels, best_kernels
 from ggship.gguf.reader import read_gguf
@@ -459,10 +460,10 @@ def test_words_that_changed_places_on_the_disk_are_found(model, tmp_path):
     base = model.write(tmp_path / "base.gguf", "F32")
     (source,) = [tensor for tensor in read_gguf(base).tensors if tensor.name == "blk.0.attn_q.weight"]
     with (
-        base.open("rb") as file,
+        Source(read_gguf(base)) as file,
         GgufWriter(tmp_path / "out.gguf", {}, [NewTensor("t", source.shape, source.type)]) as out,
     ):
-        worker = ChunkWorker(file.fileno(), out, best_kernels())
+        worker = ChunkWorker(file, out, best_kernels())
         (chunk,) = chunks_of(source, out.tensors[0])
         checksum = worker.change(chunk, None).checksum
         worker.check(chunk.target_offset, chunk.nbytes, checksum)
@@ -485,9 +486,9 @@ def test_files_that_are_the_wrong_ones_are_refused(model, adapter, tmp_path):
     with pytest.raises(UsageError, match="Q3_K_M"):
         merge_adapter(base, lora, tmp_path / "out.gguf", quant="Q3_K_M")
     split = dataclasses.replace(model, metadata={"split.count": 2}).write(tmp_path / "split.gguf")
-    with pytest.raises(BadFile, match="split") as caught:
+    with pytest.raises(BadFile, match="one of 2 parts") as caught:
         merge_adapter(split, lora, tmp_path / "out.gguf")
-    assert "llama-gguf-split --merge" in caught.value.hint
+    assert "-00001-of-00002.gguf" in caught.value.hint
 
 
 def test_stopping_in_the_middle_leaves_what_was_there(model, adapter, tmp_path):

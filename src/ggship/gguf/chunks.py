@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ggship.errors import BadFile, NotExpressible
+from ggship.gguf.parts import Source, read_into
 from ggship.gguf.quantize import Kernels
 from ggship.gguf.reader import TensorInfo
 from ggship.gguf.scratch import Scratch
@@ -83,7 +83,7 @@ def chunks_of(source: TensorInfo, target: TensorInfo) -> Iterator[Chunk]:
 class ChunkWorker:
     """Does chunks; `source` is the open base. Its methods may run in several threads at once."""
 
-    def __init__(self, source: int, writer: GgufWriter, kernels: Kernels) -> None:
+    def __init__(self, source: Source, writer: GgufWriter, kernels: Kernels) -> None:
         self._source = source
         self._writer = writer
         self._kernels = kernels
@@ -124,13 +124,14 @@ class ChunkWorker:
 
     def copy(self, source: int, target: int, count: int) -> Measured:
         """Copy bytes as they are."""
-        self._writer.copy_from(self._source, source, target, count)
+        file, start = self._source.place(source)
+        self._writer.copy_from(file, start, target, count)
         return Measured()
 
     def check(self, offset: int, count: int, checksum: int) -> None:
         """Read written bytes back; BadFile where they are others."""
         data = self._scratch.array("back", (count,), np.uint8)
-        _read_into(self._writer.fd, data, offset)
+        read_into(self._writer.fd, data.data, offset)
         if _checksum(data) != checksum:
             raise _differs(offset)
 
@@ -138,8 +139,8 @@ class ChunkWorker:
         """Compare copied bytes with the base's; BadFile where they are others."""
         back = self._scratch.array("back", (count,), np.uint8)
         wanted = self._scratch.array("wanted", (count,), np.uint8)
-        _read_into(self._writer.fd, back, target)
-        _read_into(self._source, wanted, source)
+        read_into(self._writer.fd, back.data, target)
+        self._source.read_into(wanted.data, source)
         if not np.array_equal(back, wanted):
             raise _differs(target)
 
@@ -157,7 +158,7 @@ class ChunkWorker:
             zeros.fill(0.0)
             return zeros
         data = scratch.array("read", (chunk.rows, kind.row_bytes(chunk.source.columns)), np.uint8)
-        _read_into(self._source, data, chunk.source_offset)
+        self._source.read_into(data.data.cast("B"), chunk.source_offset)
         weights: NDArray[np.float32] = scratch.array("weights", (chunk.rows, chunk.source.columns), np.float32)
         self._kernels.dequantize(kind, data, weights)
         return weights
@@ -176,15 +177,6 @@ class ChunkWorker:
         self._kernels.quantize(chunk.target.type, weights, encoded)
         self._writer.write_at(chunk.target_offset, encoded.data)
         return _checksum(encoded)
-
-
-def _read_into(source: int, array: NDArray[Any], offset: int) -> None:
-    view = array.data.cast("B")
-    while view.nbytes:
-        count = os.preadv(source, [view], offset)
-        if count == 0:
-            raise BadFile("a GGUF file became shorter while it was read", where=f"at byte {offset}")
-        view, offset = view[count:], offset + count
 
 
 def _checksum(data: NDArray[np.uint8]) -> int:

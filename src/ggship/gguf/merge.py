@@ -18,9 +18,10 @@ from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, LowSurvival, N
 from ggship.gguf.adapter import adapter_updates, check_fit, read_adapter, trained
 from ggship.gguf.chunks import COPY_BYTES, ZEROS, Chunk, ChunkWorker, Measured, chunks_of
 from ggship.gguf.mix import parse_quant
+from ggship.gguf.parts import Source, parts_of, read_model
 from ggship.gguf.plan import file_type, plan_merge
 from ggship.gguf.quantize import Kernels, best_kernels, require_writable
-from ggship.gguf.reader import GgufFile, TensorInfo, read_gguf
+from ggship.gguf.reader import GgufFile, TensorInfo
 from ggship.gguf.types import GgmlType
 from ggship.gguf.updates.model import Surveyor, TensorUpdate, Update
 from ggship.gguf.values import GgufValue
@@ -87,7 +88,7 @@ def merge_adapter(
     tensors without a pair keep their bytes unless `quant` changes their type; merged == pairs.
     """
     read, file = _read_base(Path(base)), read_adapter(Path(adapter))
-    _refuse_overwriting(Path(out), (Path(base), Path(adapter)))
+    _refuse_overwriting(Path(out), (*parts_of(read), Path(adapter)))
     check_fit(file, read)
     if not trained(file) and not force:
         raise _untrained(f"A or B of every pair is zero: {adapter}")
@@ -112,8 +113,9 @@ def merge_updates(
 
     Tensors that the base lacks come after its own. `pairs` in the report counts the updates, copies not among them.
     """
-    _refuse_overwriting(Path(out), (Path(base),))
-    merge = _Merge(_read_base(Path(base)), updates, Path(out), quant, force, kernels or best_kernels())
+    read = _read_base(Path(base))
+    _refuse_overwriting(Path(out), parts_of(read))
+    merge = _Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
     return merge.run(threads or cores(), metadata or {}, on_tensor or _ignore)
 
 
@@ -154,11 +156,11 @@ class _Merge:
         new = [NewTensor(tensor.name, tensor.shape, types[tensor.name]) for tensor in self.base.tensors]
         header = changed_metadata(self.base.metadata, self._metadata(types, metadata))
         with (
-            self.base.path.open("rb") as source,
+            Source(self.base) as source,
             GgufWriter(self.out, header, new, alignment=self.base.alignment) as writer,
             ThreadPoolExecutor(threads, thread_name_prefix="ggship-merge") as pool,
         ):
-            worker = ChunkWorker(source.fileno(), writer, self.kernels)
+            worker = ChunkWorker(source, writer, self.kernels)
             queue = Queue(pool, threads)
             try:
                 checks = self._work(worker, writer, queue, on_tensor)
@@ -314,14 +316,7 @@ def _untrained(why: str) -> AdapterUnusable:
 
 
 def _read_base(path: Path) -> GgufFile:
-    base = read_gguf(path)
-    parts = base.get("split.count", 0)
-    if not isinstance(parts, int) or parts > 1:
-        raise BadFile(
-            "the base is one part of a split model",
-            where=str(path),
-            hint="join the parts with `llama-gguf-split --merge FIRST_PART OUT`",
-        )
+    base = read_model(path)
     if base.get("general.type", "model") == "adapter" or not base.tensors:
         raise BadFile("this GGUF file is no base model", where=str(path), hint="pass a model's GGUF with --base")
     return base
