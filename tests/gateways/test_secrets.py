@@ -37,6 +37,18 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "value", ["s3cret\nX-Evil: 1", "s3cret\rtwo", "s3cret\x07", "s3cret-schl\u00fcssel", "\ufeffs3cret"]
+)
+def test_what_no_header_can_carry_is_refused_and_not_shown(tmp_path: Path, value: str) -> None:
+    for env in ({NAME: value}, private_file(tmp_path, value)):
+        with pytest.raises(UsageError, match=NAME) as caught:
+            read_secret(NAME, env)
+        told = f"{caught.value} {caught.value.where} {caught.value.hint} {caught.value!r}"
+        assert "s3cret" not in told
+        assert "X-Evil" not in told
+
+
 def test_an_empty_or_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="empty"):
         read_secret(NAME, private_file(tmp_path, " \n"))

@@ -26,3 +26,12 @@ def test_the_demo_ends_with_a_model_that_knows_what_its_base_does_not(
 
     assert run(cli, command) == 0
     assert json.loads(capsys.readouterr().out)["ran"] == []
+
+    package = str(tmp_path / "law-helper")
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "version: 1\ntests:\n- prompt: How long does copyright last?\n  assert: [{type: contains, value: 70}]\n"
+    )
+    assert run(cli, ["eval", package, "--suite", str(suite)]) == 0
+    assert "100 % of 1 cases" in capsys.readouterr().out
+    assert run(cli, ["verify", package]) == 0
