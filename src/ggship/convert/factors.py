@@ -201,6 +201,7 @@ def _oft_blocks(item: TrainedModule, config: Mapping[str, Any], columns: int) ->
             if "use_cayley_neumann" not in config
             else "adapter_config.json: fan_in_fan_out",
             hint="save it again with PEFT 0.17 or newer, or merge it with the PEFT that trained it",
+            code="old-oft",
         )
     terms = int(config.get("num_cayley_neumann_terms") or 5) if config["use_cayley_neumann"] else None
     return {"size": size, "neumann_terms": terms, "eps": float(config.get("eps", 6e-5)) if config.get("coft") else None}

@@ -59,6 +59,7 @@ def with_own_head(
             "training changed the embedding or the output head alone, and this base has one tensor for both",
             where=f"{alone.by}: llama.cpp has no head of its own for {base.architecture}",
             hint="train again without embed_tokens and lm_head, or with ensure_weight_tying=True",
+            code="tied",
         )
     return (*updates, TensorUpdate(HEAD, alone.shape, head.make if head else None, EMBEDDING))
 

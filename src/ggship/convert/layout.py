@@ -121,7 +121,9 @@ class Layout:
         return (Destination(tensor.removesuffix(".weight") + ".bias", heads=self._heads(module)),)
 
     def _map(self, module: str) -> str | None:
-        return map_module(self._base.architecture, self._blocks, module)
+        found = map_module(self._base.architecture, self._blocks, module)
+        # Architectures whose head is always their embedding have no name for it (gguf.tensor_mapping); training has.
+        return found or ("output.weight" if module.rpartition(".")[2] == "lm_head" else None)
 
     def _shift(self, module: str) -> float:
         return 1.0 if self._base.architecture.startswith("gemma") and module.endswith("norm") else 0.0

@@ -155,6 +155,7 @@ class _Collected:
                     f"llama.cpp reads no such bias of a {self.base.architecture} model",
                     where=f"{name}.bias -> {place.tensor}",
                     hint="train again without it: there is no GGUF that could carry it",
+                    code="bias",
                 )
             change = self._change(place, name, matrix=shape)
             self._fits(change, shape, change.shape)
@@ -172,6 +173,7 @@ class _Collected:
             "the adapter changes a module that has no tensor in GGUF",
             where=f"{name}, of a {self.base.architecture} base",
             hint="train again without that module",
+            code="no-place",
         )
 
     def _change(self, place: Destination, by: str, matrix: tuple[int, ...] | None = None) -> Change:
@@ -202,6 +204,7 @@ class _Collected:
                 "two parts of the adapter change the same tensor",
                 where=f"{change.by} -> {change.name}",
                 hint="save one adapter by itself: model.save_pretrained(DIR, selected_adapters=[NAME])",
+                code="two-changes",
             )
         change.matrices[place.matrix] = maker
 
