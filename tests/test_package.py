@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.errors import BadFile, Damaged, UnknownName
-from ggship.package import SUMS, read_package, verify_files, write_sums
-from ggship.pipeline import DOCUMENT
+from ggship.package import EVAL_FILES, SUMS, read_package, verify_files, write_sums
+from ggship.place import DOCUMENT
 from ggship.releases import Known, find_package, load_package, remember
 
 DOC = {
@@ -67,6 +67,29 @@ def test_a_flipped_bit_in_the_checksums_is_found(folder: Path) -> None:
             verify_files(info)
 
 
+@pytest.mark.parametrize("other", [b"\x0b", b"\r", b"\x85", b"\r\n", b"\n\n", b""])
+def test_checksums_that_only_read_the_same_are_not_what_was_made(folder: Path, other: bytes) -> None:
+    info = read_package(folder)
+    whole = (folder / SUMS).read_bytes()
+    for position in (whole.index(b"\n"), len(whole) - 1):
+        (folder / SUMS).write_bytes(whole[:position] + other + whole[position + 1 :])
+        with pytest.raises(Damaged, match=SUMS):
+            verify_files(info)
+
+
+def test_checksums_in_a_folder_below_are_a_file_like_any_other(folder: Path) -> None:
+    (folder / "eval" / SUMS).write_text("nothing that was made")
+    with pytest.raises(Damaged, match=f"eval/{SUMS}: is not in {SUMS}"):
+        verify_files(read_package(folder))
+
+
+def test_a_link_in_the_place_of_a_file_is_found(folder: Path) -> None:
+    (folder / "adapter.gguf").rename(folder.parent / "elsewhere.gguf")
+    (folder / "adapter.gguf").symlink_to("../elsewhere.gguf")
+    with pytest.raises(Damaged, match=r"adapter.gguf: is a link"):
+        verify_files(read_package(folder))
+
+
 def test_a_missing_and_an_added_file_are_both_named(folder: Path) -> None:
     (folder / "adapter.gguf").unlink()
     (folder / "extra.bin").write_bytes(b"?")
@@ -96,6 +119,19 @@ def test_a_name_finds_its_package_from_anywhere(folder: Path) -> None:
     remember(Known(name="law", path=str(folder), base=""))
     assert find_package("law") == folder
     assert load_package(str(folder)).name == "law"
+
+
+def test_what_an_older_ggship_remembered_is_still_known(folder: Path, own_state: Path) -> None:
+    (own_state / "packages").mkdir()
+    old = {"name": "law", "path": str(folder), "base": "", "host": "http://127.0.0.1:11434"}
+    (own_state / "packages" / "law.json").write_text(json.dumps(old))
+    assert find_package("law") == folder
+
+
+def test_the_names_of_reports_are_the_same_on_both_sides() -> None:
+    from ggship.evals.write import FILES
+
+    assert tuple(f"eval/{name}" for name in FILES) == EVAL_FILES
 
 
 def test_an_unknown_name_says_what_is_known(folder: Path) -> None:

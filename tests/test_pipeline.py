@@ -15,7 +15,9 @@ import pytest
 
 from ggship.digests import digest_of
 from ggship.errors import Busy, UsageError
-from ggship.pipeline import DOCUMENT, Place, Silent, holding, run_stages
+from ggship.pipeline import link_or_copy, run_stages
+from ggship.place import DOCUMENT, Place, holding
+from ggship.progress import Silent
 
 
 class Doubling:
@@ -114,6 +116,57 @@ def test_a_folder_that_is_no_package_is_never_replaced(place: Place) -> None:
     with pytest.raises(UsageError, match="not a package"):
         make(place, chain())
     assert (place.final / "thesis.doc").read_text() == "ten years of work"
+
+
+def test_what_an_earlier_attempt_left_is_in_no_package(place: Place) -> None:
+    place.work.mkdir(parents=True)
+    for name in ("model.q4_k_m.gguf", "one.txt.log", "eval/.report.json.x7f3", "half/deep/file.partial"):
+        (place.work / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.work / name).write_text("left")
+    make(place, chain())
+    assert {path.name for path in place.final.rglob("*")} == {"one.txt", "two.txt", DOCUMENT}
+
+
+def test_a_log_that_a_failure_names_is_there_to_be_read(place: Place) -> None:
+    stages = chain()
+
+    def explode(work: Path, *_: Any) -> Mapping[str, Any]:
+        (work / "two.txt.log").write_text("what went wrong")
+        raise OSError(28, "No space left on device")
+
+    stages[1].run = explode  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No space"):
+        make(place, stages)
+    assert (place.work / "two.txt.log").read_text() == "what went wrong"
+    make(place, chain())
+    assert not (place.final / "two.txt.log").exists()
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_linked_file_is_brought_as_a_file(tmp_path: Path, absolute: bool) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "package").mkdir()
+    (tmp_path / "blobs" / "0123").write_text("weights")
+    link = tmp_path / "snapshots" / "base.gguf"
+    link.symlink_to(tmp_path / "blobs" / "0123" if absolute else "../blobs/0123")
+    link_or_copy(link, tmp_path / "package" / "base.gguf")
+    assert not (tmp_path / "package" / "base.gguf").is_symlink()
+    assert (tmp_path / "package" / "base.gguf").read_text() == "weights"
+
+
+def test_a_failed_package_is_never_put_back_as_the_final_one(place: Place) -> None:
+    """Killed between the two renames that replace a held package by another one."""
+    with holding(place):
+        place.prepare()
+        run_stages(chain("first"), place, Silent())
+        place.settle(place.held)
+        place.prepare()
+        run_stages(chain("second"), place, Silent())
+        place.held.rename(place.root / "old-held")
+        place.prepare()
+    assert not place.final.exists()
+    assert (place.held / DOCUMENT).read_text() == "first" * 8
 
 
 def test_the_second_of_two_runs_says_who_holds_the_package(place: Place) -> None:

@@ -180,13 +180,18 @@ def _too_slow() -> Check:
 
 
 def _folder(name: str, path: Path) -> Check:
-    there = path
-    while not there.exists():
-        there = there.parent
-    if os.access(there, os.W_OK | os.X_OK) and there.is_dir():
+    try:
+        there = path
+        while not there.exists():
+            there = there.parent
+        usable = there.is_dir() and os.access(there, os.R_OK | os.W_OK | os.X_OK)
+        why = "cannot be read and written"
+    except OSError as error:  # a folder above it may not be looked into
+        usable, why = False, (error.strerror or str(error)).lower()
+    if usable:
         return Check(name, "ok", str(path))
     variable = f"GGSHIP_{name.upper()}_DIR"
-    return Check(name, "broken", f"{path} cannot be written to", f"{variable}=DIR puts it elsewhere")
+    return Check(name, "broken", f"{path}: {why}", f"{variable}=DIR puts it elsewhere")
 
 
 def _disk(path: Path) -> Check:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def sha256_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> st
 def digest_of(value: Mapping[str, Any]) -> str:
     """The sha256 of a JSON value in canonical form: sorted keys, no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # names of files may hold any bytes
 
 
 class DigestCache:
@@ -72,13 +73,17 @@ class DigestCache:
     def _save(self, known: dict[str, list[Any]]) -> None:
         while len(known) > _REMEMBERED_AT_MOST:
             known.pop(next(iter(known)))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self._path, json.dumps(known))
+        with suppress(OSError):  # where nothing can be remembered, files are read again: slow, and nothing worse
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self._path, json.dumps(known))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it in: a reader sees the old or the new one, never half of it."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a text file beside its place and rename it in: a reader sees the old or the new one, never half of it.
+
+    Half a surrogate pair, which names of files may hold, is written as JSON escapes it.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ggship.digests import sha256_file
 from ggship.errors import BadFile, Damaged
-from ggship.pipeline import DOCUMENT
+from ggship.place import DOCUMENT
 
 SCHEMA = 1
 SUMS = "SHA256SUMS"
@@ -47,11 +47,6 @@ class PackageInfo:
         return str(self.document["name"])
 
     @property
-    def strategy(self) -> str:
-        """Either adapter or merge."""
-        return str(self.document["strategy"])
-
-    @property
     def runtime(self) -> str:
         """One of ollama, embedded, none."""
         return str(self.document["model"].get("runtime", "none"))
@@ -82,12 +77,6 @@ class PackageInfo:
         """A file of the package; None where it has none of that name."""
         path = self.path / name
         return path if path.is_file() else None
-
-    @property
-    def model_file(self) -> Path | None:
-        """The merged model, where there is one."""
-        merged = self.document.get("merge")
-        return self.file(str(merged["file"])) if isinstance(merged, dict) else None
 
 
 def read_package(path: Path) -> PackageInfo:
@@ -125,15 +114,18 @@ def _problem(document: Any) -> str:
 
 def write_sums(folder: Path) -> str:
     """The content of SHA256SUMS for all files of the folder, in the format of sha256sum, sorted by name."""
-    names = sorted(_files(folder))
-    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in names)
+    return _render_sums({name: sha256_file(folder / name) for name in _files(folder)})
+
+
+def _render_sums(digests: Mapping[str, str]) -> str:
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
 
 
 def _files(folder: Path) -> list[str]:
     return [
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if (path.is_file() or path.is_symlink()) and path.name != SUMS
+        if (path.is_file() or path.is_symlink()) and path != folder / SUMS
     ]
 
 
@@ -149,16 +141,18 @@ class Verified:
 def verify_files(info: PackageInfo) -> Verified:
     """Recompute every digest of a package, and check what its document says of its files.
 
-    Raises Damaged naming every file that is missing, was added, or has another digest.
+    Raises Damaged naming every file that is missing, was added, is a link, or has another digest. SHA256SUMS itself is
+    held to its bytes: what reads the same with another line end is not what was made.
     """
     sums_path = info.path / SUMS
     try:
-        lines = sums_path.read_text("utf-8").splitlines()
+        content = sums_path.read_bytes()
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Damaged("the package has no readable SHA256SUMS", where=f"{sums_path}: {error}") from error
     expected: dict[str, str] = {}
     problems: list[str] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name or name.startswith("/") or ".." in Path(name).parts:
             problems.append(f"{SUMS}, line {number}: not understood")
@@ -170,9 +164,14 @@ def verify_files(info: PackageInfo) -> Verified:
     total = 0
     for name in sorted(expected.keys() & present):
         path = info.path / name
+        if path.is_symlink():
+            problems.append(f"{name}: is a link, and no file of the package")
+            continue
         total += path.stat().st_size
         if sha256_file(path) != expected[name]:
             problems.append(f"{name}: was changed after the package was made")
+    if not problems and content != _render_sums(expected).encode("utf-8"):
+        problems.append(f"{SUMS}: is not written as it was made")
     for part in ("adapter", "merge"):
         section = info.document.get(part)
         if isinstance(section, dict) and expected.get(str(section.get("file"))) != section.get("sha256"):

@@ -10,48 +10,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ggship.digests import sha256_file, write_text
-from ggship.errors import Busy, UsageError
+from ggship.place import Place
+from ggship.progress import Progress
 
 Facts = Mapping[str, Any]
 """What a stage leaves for later ones: JSON values only."""
-
-DOCUMENT = "ggship.json"
-
-
-class Progress(Protocol):
-    """Hears how a job of several steps goes on."""
-
-    def start(self, title: str, total: float | None = None, unit: str = "") -> None:
-        """A step begins: `total` in `unit` ("bytes", or what is counted), None where it is not known."""
-        ...
-
-    def advance(self, amount: float = 1, total: float | None = None) -> None:
-        """So much more of the step is done."""
-        ...
-
-    def done(self, outcome: str = "") -> None:
-        """The step ended."""
-        ...
-
-
-class Silent:
-    """A Progress that says nothing."""
-
-    def start(self, title: str, total: float | None = None, unit: str = "") -> None:
-        """Say nothing."""
-
-    def advance(self, amount: float = 1, total: float | None = None) -> None:
-        """Say nothing."""
-
-    def done(self, outcome: str = "") -> None:
-        """Say nothing."""
 
 
 class Stage(Protocol):
@@ -85,66 +54,6 @@ class Outcome:
     ran: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a package is made and where it ends.
-
-    final: the package's folder. Beside it, `.NAME.ggship/` holds the ledger, the lock and the package while it is made;
-    `NAME.held/` is a package that was made but failed its proof.
-    """
-
-    final: Path
-
-    @property
-    def root(self) -> Path:
-        """The hidden folder beside the package."""
-        return self.final.with_name(f".{self.final.name}.ggship")
-
-    @property
-    def work(self) -> Path:
-        """The package while it is made."""
-        return self.root / "package"
-
-    @property
-    def held(self) -> Path:
-        """A package that was made but failed its proof."""
-        return self.final.with_name(f"{self.final.name}.held")
-
-    def prepare(self) -> None:
-        """Make the folders, and mend what a crash between two renames left."""
-        if self.final.is_dir() and any(self.final.iterdir()) and not (self.final / DOCUMENT).is_file():
-            raise UsageError(
-                "the output folder holds something that is not a package of ggship",
-                where=str(self.final),
-                hint="name another folder with --out",
-            )
-        self.work.mkdir(parents=True, exist_ok=True)
-        old = self.root / "old"
-        if old.is_dir():
-            if self.final.exists():
-                shutil.rmtree(old)
-            else:
-                old.rename(self.final)
-        for partial in self.work.rglob("*.partial"):
-            partial.unlink()
-
-    def settle(self, target: Path) -> None:
-        """Rename the finished package to `target`, in place of what was there."""
-        old = self.root / "old"
-        if target.exists():
-            target.rename(old)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.work.rename(target)
-        if old.is_dir():
-            shutil.rmtree(old)
-        if target == self.final and self.held.is_dir():
-            shutil.rmtree(self.held)
-
-    def homes(self) -> tuple[Path, ...]:
-        """Where an output of an earlier run can lie."""
-        return (self.work, self.final, self.held)
-
-
 @dataclass(slots=True)
 class _Ledger:
     path: Path
@@ -172,12 +81,16 @@ def run_stages(
     place: Place,
     progress: Progress,
     *,
+    on_start: Callable[[str], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Run what is not done yet. `on_stage` hears the name of each stage that ran, right after it was entered.
+    """Run what is not done yet. `on_start` hears the name of each stage that is about to run, `on_stage` of each that
+    ran, right after it was entered.
 
-    The caller holds the lock (see `holding`) and has called `place.prepare()`.
+    The caller holds the lock (see `place.holding`) and has called `place.prepare()`. Law: the folder being made holds
+    outputs of these stages and nothing else, whatever an earlier attempt left in it.
     """
+    _keep_outputs(stages, place.work)
     ledger = _Ledger.read(place.root / "ledger.json")
     facts: dict[str, Facts] = {}
     ran: list[str] = []
@@ -194,9 +107,12 @@ def run_stages(
             continue
         for earlier in kept:
             _bring(earlier, place.work)
+        if on_start:
+            on_start(stage.name)
         facts[stage.name] = stage.run(place.work, facts, progress)
         ledger.enter(stage, key, facts[stage.name], place.work)
         ran.append(stage.name)
+        _keep_outputs(stages, place.work)
         if on_stage:
             on_stage(stage.name)
     if not ran and any(place.final not in path.parents for found in kept for path in found.values()):
@@ -205,6 +121,17 @@ def run_stages(
             _bring(found, place.work)
         ran.append("settle")
     return Outcome(facts, tuple(ran))
+
+
+def _keep_outputs(stages: Sequence[Stage], work: Path) -> None:
+    """Take away what no stage of this run makes: another quantization's model, a log, half-written files."""
+    ours = {work / name for stage in stages for name in stage.outputs}
+    for path in sorted(work.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in ours:
+            path.unlink()
 
 
 def _locate(outputs: Mapping[str, Sequence[Any]], place: Place) -> Mapping[str, Path] | None:
@@ -240,46 +167,14 @@ def _bring(found: Mapping[str, Path], work: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second place: a hard link on the same disk, else a copy with the same times."""
+    """Give a file a second place: a hard link on the same disk, else a copy with the same times.
+
+    Where `source` is a link, what it leads to: files in the Hugging Face cache are links that work only there.
+    """
+    real = source.resolve(strict=True)
     try:
-        os.link(source, target)
+        os.link(real, target)
     except OSError:
         partial = target.with_name(f"{target.name}.partial")
-        shutil.copy2(source, partial)
+        shutil.copy2(real, partial)
         partial.replace(target)
-
-
-@contextmanager
-def holding(place: Place, *, on_wait: Callable[[str], None] | None = None, wait_seconds: float = -1) -> Iterator[None]:
-    """Hold the package's lock. Another ggship that holds it is waited for (`wait_seconds`; -1 means until it ends).
-
-    `on_wait` hears, once, who holds it. Raises Busy when the time is over. The lock ends with its process, however.
-    """
-    import filelock
-
-    place.root.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(place.root / "lock")
-    holder = place.root / "holder.json"
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        words = f"another ggship{_holder(holder)} is at work on {place.final}"
-        if on_wait:
-            on_wait(words)
-        try:
-            lock.acquire(timeout=wait_seconds)
-        except filelock.Timeout as error:
-            raise Busy(words, hint="run the same command again when it has ended") from error
-    try:
-        write_text(holder, json.dumps({"pid": os.getpid()}))
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(path: Path) -> str:
-    try:
-        return f" (process {json.loads(path.read_text('utf-8'))['pid']})"
-    except (OSError, ValueError, KeyError):
-        return ""

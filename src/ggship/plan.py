@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggship.errors import AdaptersRefused, BaseNotFound, UsageError
+from ggship.place import name_for
 
 if TYPE_CHECKING:
+    from ggship.bases.fit import Fit
     from ggship.bases.model import Base
     from ggship.runs.model import Run
     from ggship.runtimes.model import Runtime
@@ -42,8 +45,8 @@ class PackageOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the package goes: --out, else dist/NAME (without what no file name should hold)."""
-        return self.out or Path("dist") / self.name.replace("/", "-").replace(":", "-")
+        """Where the package goes: --out, else dist/NAME."""
+        return self.out or Path("dist") / name_for(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,13 @@ class Plan:
         }
 
 
-def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None) -> Plan:
+def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None, fit: Fit) -> Plan:
     """Choose strategy and quantization. Raises AdaptersRefused or BaseNotFound where what was asked cannot be."""
     if options.quant:
         from ggship.gguf.mix import parse_quant
 
         parse_quant(options.quant)  # a word that means nothing is found now, not after the conversion
-    strategy, why = _strategy(options, base, runtime)
+    strategy, why = _strategy(options, run, base, runtime)
     reasons = [("strategy", f"{strategy}: {why}")]
     quant = None
     if strategy == "merge":
@@ -94,15 +97,18 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
             hint="add --strategy merge, or leave --quant out",
         )
     served_by_name = base.ollama_name is not None and runtime is not None and runtime.kind == "ollama"
+    base_file = strategy == "adapter" and not served_by_name
+    if base_file or strategy == "merge":
+        _need_weights(base, "merging" if strategy == "merge" else "a package that no server serves the base for")
     folded = sorted({_fold_reason(run)} - {""})
     if folded:
         reasons.append(("folded", folded[0]))
-    return Plan(
-        strategy, quant, strategy == "adapter" and not served_by_name, tuple(reasons), _sizes(run, base, strategy)
-    )
+    return Plan(strategy, quant, base_file, tuple(reasons), _sizes(options, run, base, strategy, quant, fit))
 
 
-def _strategy(options: PackageOptions, base: Base, runtime: Runtime | None) -> tuple[str, str]:
+def _strategy(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None) -> tuple[str, str]:
+    from ggship.convert.tied import servable
+
     takes_adapters = runtime is not None and runtime.accepts_adapters()
     server = runtime.describe() if runtime else "no server"
     if options.strategy == "adapter":
@@ -111,18 +117,28 @@ def _strategy(options: PackageOptions, base: Base, runtime: Runtime | None) -> t
                 "this server refuses LoRA adapters", where=server, hint="use --strategy merge (or auto)"
             )
         return "adapter", "as you asked"
-    if options.strategy == "auto" and takes_adapters:
+    if options.strategy == "merge":
+        return "merge", "as you asked"
+    if takes_adapters and servable(run, base):
         return "adapter", f"{server} takes adapters, and this one is exactly representable"
-    why = "as you asked" if options.strategy == "merge" else f"{server} takes no adapters"
-    if runtime is None and options.strategy == "auto":
-        why = "no server is involved, and a merged model runs on every one"
+    if runtime is None:
+        return "merge", "no server is involved, and a merged model runs on every one"
+    if not takes_adapters:
+        return "merge", f"{server} takes no adapters"
+    return "merge", "the adapter changes an embedding that is the output head too, which llama.cpp serves only merged"
+
+
+def _need_weights(base: Base, what: str) -> None:
     if base.gguf is None and base.config_dir is None:
         raise BaseNotFound(
-            "merging needs the base's weights as a file on this machine",
+            f"{what} needs the base's weights as a file on this machine",
             where=f"{base.ref} ({base.found}) is not readable here",
             hint="name the same model as a file with --base FILE.gguf",
         )
-    return "merge", why
+    if base.gguf is None and base.config_dir is not None:
+        from ggship.bases.to_gguf import need_convertible
+
+        need_convertible(base.config_dir)
 
 
 def _quant(asked: str | None, base: Base, force: bool) -> tuple[str | None, str]:
@@ -146,8 +162,27 @@ def _fold_reason(run: Run) -> str:
     return ""
 
 
-def _sizes(run: Run, base: Base, strategy: str) -> dict[str, int]:
-    sizes = {"adapter.gguf": run.parameters * 4}
-    if strategy == "merge" and base.gguf:
-        sizes["base"] = base.gguf.stat().st_size
+def _sizes(options: PackageOptions, run: Run, base: Base, strategy: str, quant: str | None, fit: Fit) -> dict[str, int]:
+    """Bytes to expect, by file: headers are small beside them, and not counted."""
+    sizes = {"adapter.gguf": run.parameters * (4 if options.outtype == "f32" else 2)}
+    if strategy == "merge":
+        if base.gguf:
+            sizes["base"] = base.gguf.stat().st_size
+        merged = _merged_size(base, quant, fit, options.force)
+        if merged:
+            sizes["merged model"] = merged
     return sizes
+
+
+def _merged_size(base: Base, quant: str | None, fit: Fit, force: bool) -> int:
+    """As the merge itself will plan it; of a directory, whose GGUF may not be made yet, by the type of most weights."""
+    if base.gguf is not None:
+        from ggship.gguf.plan import plan_merge
+        from ggship.gguf.reader import read_gguf
+
+        touched = set(fit.targets.values())
+        return sum(tensor.nbytes for tensor in plan_merge(read_gguf(base.gguf), touched, quant, force))
+    from ggship.gguf.mix import FILE_TYPES, parse_quant
+
+    kind = FILE_TYPES[parse_quant(quant or DEFAULT_QUANT)][1]
+    return sum(kind.row_bytes(-(-prod(tensor.shape) // kind.block) * kind.block) for tensor in base.tensors.values())

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ggship.bases import check_fit, find_base, with_weights
+from ggship.bases import check_fit, find_base
+from ggship.bases.model import Base
 from ggship.clock import Clock, SystemClock
 from ggship.digests import DigestCache
 from ggship.errors import GateFailed
 from ggship.package import PackageInfo, read_package
-from ggship.pipeline import Outcome, Place, Progress, Silent, Stage, holding, run_stages
+from ggship.pipeline import Outcome, Stage, run_stages
+from ggship.place import Place, holding, package_place
 from ggship.plan import PackageOptions, Plan, decide
+from ggship.progress import Progress, Silent
 from ggship.prompts.plan import plan_prompt
-from ggship.releases import Known, remember
-from ggship.releases.promotion import base_name, staging_name, temporary
+from ggship.releases import Known, need_memory, remember
+from ggship.releases.promotion import base_name, check_public_name, staging_name, temporary
+from ggship.releases.turns import own_turn
 from ggship.runner import Runner, run_subprocess
 from ggship.runs import read_run
 from ggship.runtimes.model import Runtime
+from ggship.stages.base_file import BaseFile
 from ggship.stages.job import Job
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """What packaging did. `ran` names the stages that really ran: empty where everything was done already."""
+    """What packaging did. `ran` names the stages that really ran: empty where everything was done already.
+
+    base: the one that was chosen, how it was found, and what else would have fitted.
+    """
 
     info: PackageInfo
     plan: Plan
+    base: Base
     ran: tuple[str, ...]
     facts: Mapping[str, Mapping[str, Any]]
 
@@ -42,28 +51,36 @@ def prepare(
 ) -> Job:
     """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
     from ggship.convert.refusals import refuse_inexpressible
-    from ggship.runtimes.holding import holding_of
+    from ggship.convert.tied import refuse_tied
+    from ggship.runtimes.holding import holding_for, holding_of
 
+    check_public_name(options.name)
+    package_place(options.folder, options.name)
     run = read_run(options.run, checkpoint=options.checkpoint)
     refuse_inexpressible(run)
-    base = find_base(run, options.base, ollama=holding_of(runtime), pull=options.pull)
-    check_fit(run, base)
-    plan = decide(options, run, base, runtime)
+    # Where the model will not run on an Ollama, its base may be on one all the same.
+    held = holding_of(runtime) or holding_for(options.base, options.host)
+    base = find_base(run, options.base, ollama=held, pull=options.pull)
+    fit = check_fit(run, base)
+    plan = decide(options, run, base, runtime, fit)
+    refuse_tied(run, base, merging=plan.strategy == "merge")
     prompt = plan_prompt(run, base, options, plan)
     suite = None
     if options.suite and options.evaluate:
         from ggship.evals.load import load_suite
 
         suite = load_suite(options.suite)
+    digests = DigestCache()
     return Job(
         options=options,
         run=run,
         base=base,
+        weights=BaseFile(base, digests, runner),
         plan=plan,
         prompt=prompt,
         suite=suite,
         runtime=runtime,
-        digests=DigestCache(),
+        digests=digests,
         clock=clock or SystemClock(),
         runner=runner,
     )
@@ -102,6 +119,7 @@ def package_run(
     *,
     runtime: Runtime | None,
     progress: Progress | None = None,
+    on_start: Callable[[str], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
     runner: Runner = run_subprocess,
@@ -115,6 +133,7 @@ def package_run(
     return package_job(
         prepare(options, runtime=runtime, runner=runner, clock=clock),
         progress=progress,
+        on_start=on_start,
         on_stage=on_stage,
         on_wait=on_wait,
     )
@@ -124,21 +143,24 @@ def package_job(
     job: Job,
     *,
     progress: Progress | None = None,
+    on_start: Callable[[str], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> Shipped:
-    """Like package_run, for a job that `prepare` has decided."""
-    options = job.options
-    place = Place(options.folder)
+    """Like package_run, for a job that `prepare` has decided. `on_start` and `on_stage`: see `run_stages`."""
+    options, progress = job.options, progress or Silent()
+    need_memory()
+    place = package_place(options.folder, options.name)
     with ExitStack() as stack:
         stack.enter_context(holding(place, on_wait=on_wait))
+        stack.enter_context(own_turn(job.runtime, options.name, on_wait=on_wait))
         place.prepare()
-        if job.plan.strategy == "merge" or job.plan.base_file:
-            job = replace(job, base=with_weights(job.base, runner=job.runner))
+        if job.needs_weights:
+            job.weights.key(progress)
         if job.runtime is not None:
             stack.enter_context(temporary(job.runtime, staging_name(options.name), base_name(options.name)))
         try:
-            outcome = run_stages(stages_of(job), place, progress or Silent(), on_stage=on_stage)
+            outcome = run_stages(stages_of(job), place, progress, on_start=on_start, on_stage=on_stage)
         except GateFailed as error:
             place.settle(place.held)
             error.hint = f"read what it said: {place.held}/eval/report.html"
@@ -147,14 +169,8 @@ def package_job(
             _sweep(place)
         if outcome.ran:
             place.settle(place.final)
-        remember(
-            Known(
-                name=options.name,
-                path=str(place.final.resolve()),
-                base=str(job.base.gguf.resolve()) if job.base.gguf else job.base.ref,
-                host=job.host or "",
-            )
-        )
+        base = job.weights.known() if job.needs_weights else job.base.gguf
+        remember(Known(options.name, str(place.final.resolve()), str(base.resolve()) if base else job.base.ref))
     return _shipped(job, place, outcome)
 
 
@@ -165,4 +181,4 @@ def _sweep(place: Place) -> None:
 
 
 def _shipped(job: Job, place: Place, outcome: Outcome) -> Shipped:
-    return Shipped(read_package(place.final), job.plan, outcome.ran, outcome.facts)
+    return Shipped(read_package(place.final), job.plan, job.base, outcome.ran, outcome.facts)

@@ -1,4 +1,4 @@
-"""Everything that must hold of a package, recomputed: digests, the Modelfile, the GGUF files, the live model."""
+"""Everything that must hold of a package on disk, recomputed: digests, the Modelfile, the GGUF files."""
 
 from __future__ import annotations
 

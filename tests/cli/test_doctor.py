@@ -88,3 +88,11 @@ def test_a_server_that_accepts_and_never_answers_does_not_keep_one_waiting():
     ollama = next(check for check in results if check.name == "Ollama")
     assert ollama.state == "missing"
     assert "no answer" in ollama.found
+
+
+def test_a_state_directory_that_cannot_even_be_looked_for_is_broken_and_not_the_end(doctor, monkeypatch):
+    monkeypatch.setenv("GGSHIP_STATE_DIR", f"/tmp/{'x' * 300}")  # as with a folder above it that one may not enter
+    code, out = doctor()
+    assert code == 1
+    assert "1 broken: state" in out
+    assert "GGSHIP_STATE_DIR=DIR" in out

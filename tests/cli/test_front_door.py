@@ -65,7 +65,9 @@ def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["law:cloud", "law helper", "law:local", "a/b/c/d", "", "law:qwen-cloud"])
+@pytest.mark.parametrize(
+    "name", ["law:cloud", "law helper", "law:local", "a/b/c/d", "", "law:qwen-cloud", "x:previous"]
+)
 def test_a_name_that_ollama_refuses_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
     done = ggship("package", str(tmp_path), "--name", name)
     assert done.returncode == 2, done.stderr

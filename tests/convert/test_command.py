@@ -81,3 +81,12 @@ def test_a_folder_as_out_is_a_usage_error(convert, make_run, tmp_path):
     code, _, err = convert(make_run().path)
     assert code == 2
     assert "is a folder" in err
+
+
+def test_a_base_of_another_width_is_refused_though_only_its_config_is_there(convert, make_run, base, tmp_path):
+    config = {**CONFIG, "hidden_size": 64}
+    (base / "config.json").write_text(json.dumps(config))
+    code, _, err = convert(make_run().path)
+    assert code == 4
+    assert "trained on another base" in err
+    assert not list(tmp_path.glob("a.gguf*"))

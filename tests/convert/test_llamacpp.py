@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from ggship.bases.model import Base
+from ggship.bases.model import Base, BaseTensor
 from ggship.convert import choose_converter, convert_adapter
 from ggship.convert.llamacpp import convert_with_llamacpp
-from ggship.errors import AdapterUnusable, BaseNotFound, MissingExtra, ToolFailed
+from ggship.errors import AdapterUnusable, BaseMismatch, BaseNotFound, MissingExtra, ToolFailed
 from ggship.runner import Completed
 from ggship.runs import Run, read_run
 
@@ -42,7 +43,7 @@ def vendor(tmp_path: Path) -> Path:
 def base_with_config(make_base: Callable[..., Base], tmp_path: Path) -> Base:
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "config.json").write_text("{}")
-    return make_base("starcoder2", config_dir=tmp_path / "base")
+    return make_base("smollm3", config_dir=tmp_path / "base")
 
 
 class PlayedScript:
@@ -189,16 +190,16 @@ def test_without_torch_the_error_is_the_line_to_install_it(make_run, base_with_c
 @pytest.mark.usefixtures("installed")
 def test_without_a_config_json_it_says_what_to_pass(make_run, make_base, tmp_path):
     with pytest.raises(BaseNotFound) as error:
-        convert_adapter(make_run(), tmp_path / "a.gguf", base=make_base("starcoder2"))
+        convert_adapter(make_run(), tmp_path / "a.gguf", base=make_base("smollm3"))
     assert "--base DIR" in error.value.hint
 
 
 def test_auto_takes_the_native_one_where_it_knows_the_base(make_run, make_base, tmp_path):
     run = make_run()
     assert choose_converter(run, make_base("llama"))[0] == "native"
-    chosen, why = choose_converter(run, make_base("starcoder2"))
+    chosen, why = choose_converter(run, make_base("smollm3"))
     assert chosen == "llamacpp"
-    assert "starcoder2" in why
+    assert "smollm3" in why
     assert choose_converter(run, make_base("llama"), "llamacpp")[0] == "llamacpp"
     (tmp_path / "config.json").write_text('{"architectures": ["Llama4ForCausalLM"]}')
     assert choose_converter(run, make_base("llama", config_dir=tmp_path))[0] == "llamacpp"
@@ -207,3 +208,32 @@ def test_auto_takes_the_native_one_where_it_knows_the_base(make_run, make_base, 
 def test_auto_leaves_glm4_with_mrope_to_the_script(make_run, make_base):
     base = make_base("glm4", metadata={"glm4.rope.dimension_sections": [1, 2, 3]})
     assert choose_converter(make_run(), base)[0] == "llamacpp"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_base_that_it_does_not_fit_is_found_before_it_starts(make_run, make_base, base_with_config, vendor, tmp_path):
+    sizes = {f"smollm3.{key}": value for key, value in {"block_count": 2, "attention.head_count": 4}.items()}
+    wider = {"token_embd.weight": (96, 64), "blk.0.attn_q.weight": (64, 64)}
+    tensors = {name: BaseTensor(name, shape, "F16") for name, shape in wider.items()}
+    base = make_base("smollm3", config_dir=base_with_config.config_dir, metadata=sizes)
+    script = PlayedScript(make_base)
+    with pytest.raises(BaseMismatch):
+        convert_with_llamacpp(
+            make_run(),
+            tmp_path / "a.gguf",
+            base=replace(base, tensors=tensors),
+            outtype="f32",
+            runner=script,
+            log=tmp_path / "l",
+            vendor=vendor,
+        )
+    assert script.argv == []
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_log_of_a_failure_is_kept_where_it_was_wanted(make_run, make_base, base_with_config, tmp_path):
+    script, log = PlayedScript(make_base, status=1, output="all that it said"), tmp_path / "kept" / "model.gguf.log"
+    with pytest.raises(ToolFailed) as failed:
+        convert_adapter(make_run(), tmp_path / "a.gguf", base=base_with_config, runner=script, log=log)
+    assert str(log) in failed.value.where
+    assert log.read_text() == "all that it said"

@@ -120,7 +120,7 @@ def test_an_embedding_is_turned_as_llama_cpp_looks_it_up(make_run, make_base, te
     tensors["base_model.model.model.embed_tokens.lora_embedding_A"] = a
     tensors["base_model.model.model.embed_tokens.lora_embedding_B"] = b
     tensors["base_model.model.model.embed_tokens.base_layer.weight"] = np.zeros((96, 32), np.float32)
-    convert_adapter(make_run(tensors), tmp_path / "a.gguf", base=make_base(tensors=True))
+    convert_adapter(make_run(tensors), tmp_path / "a.gguf", base=make_base())
     _, found = read_gguf(tmp_path / "a.gguf")
     np.testing.assert_array_equal(found["token_embd.weight.lora_a"], a.T)
     np.testing.assert_array_equal(found["token_embd.weight.lora_b"], b)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.convert.native import permuted
-from ggship.convert.pairs import Pair, fold_factor, folded
+from ggship.convert.pairs import fold_factor, times
 
 SIZES = st.integers(1, 6)
 
@@ -16,11 +16,11 @@ SIZES = st.integers(1, 6)
 def test_folding_keeps_the_update(rows, columns, rank, scale, seed):
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((rank, columns)).astype(np.float32)
-    pair = Pair("q", a, rng.standard_normal((rows, rank)).astype(np.float32), scale)
-    result = folded(pair)
-    assert result.scale == 1
-    assert result.b.dtype == np.float32
-    np.testing.assert_allclose(result.delta(), pair.delta(), rtol=0, atol=2**-22 * rank * (abs(scale) + 1) * 10)
+    b = rng.standard_normal((rows, rank)).astype(np.float32)
+    folded = times(b, scale)
+    assert folded.dtype == np.float32
+    wanted = scale * (b.astype(float) @ a.astype(float))
+    np.testing.assert_allclose(folded.astype(float) @ a, wanted, rtol=0, atol=2**-22 * rank * (abs(scale) + 1) * 10)
 
 
 @given(alpha=st.floats(0.5, 512), rank=st.integers(1, 512))

@@ -103,7 +103,6 @@ def test_json_is_one_document(package: Path, capsys: pytest.CaptureFixture[str])
         (["apply", str(package)], "changed"),
         (["status"], "channels"),
         (["off", "law"], "probe"),
-        (["off", "never-there"], "channel"),
     ):
         assert run(cli, ["gateway", *arguments, "--json"]) == 0
         printed = capsys.readouterr()

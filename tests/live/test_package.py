@@ -189,7 +189,7 @@ def test_the_model_before_it_is_kept(law: Any, short: Path, tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ggship.pipeline import Silent
+from ggship.progress import Silent
 from ggship.plan import PackageOptions
 from ggship.runtimes.find import find_runtime
 from ggship.ship import package_run
@@ -213,7 +213,7 @@ MOMENTS = [
     "after convert",
     "inside Merging into the base",
     "after merge",
-    "inside Creating the model",
+    "inside Creating the model: hashing",
     "after create",
     "after prove",
     "inside Asking it and its base",

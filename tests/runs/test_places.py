@@ -353,3 +353,15 @@ class TestHistory:
 
     def test_no_history_at_all(self, run_maker):
         assert training_curve(read_run(run_maker.adapter())) == []
+
+
+def test_a_checkpoint_in_the_middle_does_not_hide_what_came_after_it(run_maker):
+    for step in (100, 200, 300):
+        run_maker.adapter(f"checkpoint-{step}")
+        run_maker.trained(f"checkpoint-{step}", list(range(100, step + 1, 100)), best="checkpoint-300")
+    run = read_run(run_maker.root / "checkpoint-200")
+    assert [(c.path.name, c.loss, c.best) for c in run.checkpoints] == [
+        ("checkpoint-100", 1.0, False),
+        ("checkpoint-200", 0.5, False),
+        ("checkpoint-300", 100 / 300, True),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ggship.bases.fit import Fit, check_fit
 from ggship.bases.model import Base, BaseTensor
+from ggship.bases.portable import is_repository, portable
 from ggship.bases.refs import resolve_ref
 from ggship.bases.search import find_base
 from ggship.bases.served import OllamaLister
@@ -17,6 +18,8 @@ __all__ = [
     "check_fit",
     "find_base",
     "hf_to_gguf",
+    "is_repository",
+    "portable",
     "resolve_ref",
     "with_weights",
 ]

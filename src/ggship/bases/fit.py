@@ -40,11 +40,12 @@ def check_fit(run: Run, base: Base) -> Fit:
     wrong: list[str] = []
     unknown = 0
     for module in run.modules:
-        target = map_module(base.architecture, blocks, module.name)
+        # A pair of a single expert: in GGUF the experts of a layer are one tensor.
+        target = map_module(base.architecture, blocks, re.sub(r"\.experts\.\d+\.", ".experts.", module.name))
         shape = _shape(base, dimensions, target) if target else None
         if target is None or (base.tensors and shape is None):
             wrong.append(f"{module.name}: adapter {_text(module.base_shape)}, no such weight in the base")
-        elif shape is not None and shape != module.base_shape:
+        elif shape is not None and shape[-2:] != module.base_shape:
             wrong.append(f"{module.name}: adapter {_text(module.base_shape)}, base {_text(shape)}")
         else:
             targets[module.name] = target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 from ggship.bases.from_gguf import base_from_gguf
 from ggship.bases.model import Base, BaseTensor
 from ggship.errors import BaseNotFound, Refused, ServerError
+from ggship.runtimes.shown import blob_paths
 
 
 class OllamaLister(Protocol):
@@ -42,8 +42,7 @@ def base_from_ollama(
     no such model, Refused where it is one with an adapter, or no GGUF.
     """
     shown = _show(lister, name)
-    head = _head(shown)
-    if re.search(r"^ADAPTER ", head, re.MULTILINE):
+    if blob_paths(shown, "ADAPTER"):
         raise Refused(
             f"{name} carries an adapter already, so it is no base",
             where=f"ollama:{name}",
@@ -52,7 +51,7 @@ def base_from_ollama(
     if shown.get("remote_model") or shown.get("remote_host"):
         raise Refused(f"{name} runs on another machine, and its weights are not here", where=f"ollama:{name}")
     metadata = {key: value for key, value in (shown.get("model_info") or {}).items() if value is not None}
-    blob = _blob(head)
+    blob = _blob(shown)
     if blob is not None and (lister.is_local() if local is None else local):
         base = base_from_gguf(blob, ref=f"ollama:{name}", found=found)
         return replace(base, ollama_name=name)
@@ -87,15 +86,9 @@ def _show(lister: OllamaLister, name: str, *, verbose: bool = False) -> Mapping[
         raise
 
 
-def _head(shown: Mapping[str, Any]) -> str:
-    """FROM and ADAPTER of the Modelfile: a TEMPLATE or SYSTEM after them may hold any text."""
-    text = str(shown.get("modelfile") or "")
-    return re.split(r"^(?:TEMPLATE|SYSTEM|PARAMETER|LICENSE|MESSAGE) ", text, maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def _blob(head: str) -> Path | None:
-    match = re.search(r"^FROM (.*sha256-[0-9a-f]{64})\s*$", head, re.MULTILINE)
-    path = Path(match[1]) if match else None
+def _blob(shown: Mapping[str, Any]) -> Path | None:
+    paths = blob_paths(shown, "FROM")
+    path = Path(paths[0]) if paths else None
     return path if path is not None and path.is_file() and os.access(path, os.R_OK) else None
 
 

@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from ggship.bases.from_directory import weight_files
 from ggship.bases.from_gguf import base_from_gguf
 from ggship.bases.model import Base
 from ggship.digests import DigestCache, digest_of
-from ggship.errors import BaseNotFound, MissingExtra, Refused, ToolFailed
+from ggship.errors import BaseNotFound, Refused, ToolFailed
 from ggship.runner import Runner, run_subprocess
 from ggship.runs.files import MIB, is_regular, read_object
 from ggship.settings import cache_dir
 
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_SECONDS = 4 * 3600.0
-_NEEDED = ("torch", "transformers", "safetensors")
 _PARTS = ("*.json", "*.jinja", "*.model", "*.txt")
 
 
-def hf_to_gguf(base_dir: Path, out_cache: Path | None = None, *, runner: Runner = run_subprocess) -> Path:
+def hf_to_gguf(
+    base_dir: Path,
+    out_cache: Path | None = None,
+    *,
+    runner: Runner = run_subprocess,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Path:
     """The model in `base_dir` as a GGUF file of 16-bit weights (BF16 where they are BF16, else F16).
 
-    out_cache: where it is kept, the user's cache directory by default. Law: the same content and converter give the
-    same file, and it is converted once; two at a time wait for one another.
-    Raises BaseNotFound where the weights are not there, Refused where they are quantized for PyTorch, MissingExtra
-    without ggship[hf], ToolFailed with the converter's last lines.
+    out_cache: where it is kept, the user's cache directory by default. on_bytes hears how much was read for the key.
+    Law: the same content and converter give the same file, and it is converted once; two at a time wait for one
+    another. Raises BaseNotFound where the weights are not there, Refused where they are quantized for PyTorch,
+    MissingExtra without ggship[hf], ToolFailed with the converter's last lines.
     """
-    from ggship.convert.vendored import vendor_release, vendored_llama_cpp
+    from ggship.convert.vendored import need_hf, vendored_llama_cpp
 
-    _refuse_quantized(base_dir)
-    files = weight_files(base_dir)
-    if not files:
-        raise BaseNotFound(
-            "the base's weights are not there (or not all of them)",
-            where=f"{base_dir}: no model.safetensors",
-            hint="download them: --base hf:REPO --pull, or pass the same model as a GGUF file",
-        )
-    if not all(find_spec(name) for name in _NEEDED):
-        raise MissingExtra("hf", needed_for="converting a Hugging Face directory to GGUF")
+    need_convertible(base_dir)
+    out = converted_place(base_dir, content_key(base_dir, on_bytes=on_bytes), out_cache)
+    if out.is_file():
+        return out
+    need_hf("converting a Hugging Face directory to GGUF")
     script = vendored_llama_cpp() / SCRIPT
-    folder = out_cache or cache_dir() / "bases"
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / f"{_slug(base_dir)}-{_content_key(base_dir, files, vendor_release())[:16]}.gguf"
+    out.parent.mkdir(parents=True, exist_ok=True)
     from filelock import FileLock
 
     with FileLock(f"{out}.lock"):
@@ -72,13 +69,48 @@ def with_weights(base: Base, *, out_cache: Path | None = None, runner: Runner = 
     )
 
 
+def need_convertible(base_dir: Path) -> None:
+    """Raise Refused or BaseNotFound unless the directory holds weights that can become a GGUF file."""
+    config = read_object(base_dir / "config.json", base_dir.resolve(), 16 * MIB)
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, dict):
+        raise Refused(
+            "that copy of the base is quantized for PyTorch and cannot become a GGUF file",
+            where=f"{base_dir}: quantization_config ({quantized.get('quant_method', 'unknown')})",
+            hint="pass the 16-bit original with --base (Unsloth: the name without -bnb-4bit)",
+        )
+    if not weight_files(base_dir):
+        raise BaseNotFound(
+            "the base's weights are not there (or not all of them)",
+            where=f"{base_dir}: no model.safetensors",
+            hint="download them: --base hf:REPO --pull, or pass the same model as a GGUF file",
+        )
+
+
+def content_key(base_dir: Path, *, on_bytes: Callable[[int], None] | None = None) -> str:
+    """Digest of everything in the directory that the converter reads, and of the converter: equal keys, equal files."""
+    from ggship.convert.vendored import vendor_release
+
+    digests = DigestCache()
+    files = weight_files(base_dir)
+    small = sorted({path for pattern in _PARTS for path in base_dir.glob(pattern) if is_regular(path)})
+    found = {path.name: _digest(path, digests, on_bytes) for path in (*small, *files)}
+    return digest_of({"converter": vendor_release(), "files": found})
+
+
+def converted_place(base_dir: Path, key: str, out_cache: Path | None = None) -> Path:
+    """Where the file of that key lies, or will."""
+    return (out_cache or cache_dir() / "bases") / f"{_slug(base_dir)}-{key[:16]}.gguf"
+
+
 def _convert(script: Path, base_dir: Path, out: Path, runner: Runner) -> None:
+    from ggship.convert.vendored import script_environment
+
     partial = out.with_name(f"{out.name}.partial")
-    # Nothing may be downloaded, and no bytecode lands in the vendored folder. `auto` keeps BF16, and makes F16 of F32.
-    ours = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
+    # `auto` keeps BF16, and makes F16 of F32.
     argv = [sys.executable, str(script), "--outtype", "auto", "--outfile", str(partial), str(base_dir.resolve())]
     try:
-        done = runner(argv, env={**os.environ, **ours, "PYTHONUTF8": "1"}, timeout=TIMEOUT_SECONDS)
+        done = runner(argv, env=script_environment(), timeout=TIMEOUT_SECONDS)
         if done.returncode != 0 or not partial.is_file():
             raise ToolFailed(
                 f"llama.cpp's converter could not convert the base (status {done.returncode})",
@@ -91,30 +123,12 @@ def _convert(script: Path, base_dir: Path, out: Path, runner: Runner) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _refuse_quantized(base_dir: Path) -> None:
-    config = read_object(base_dir / "config.json", base_dir.resolve(), 16 * MIB)
-    quantized = config.get("quantization_config")
-    if isinstance(quantized, dict):
-        raise Refused(
-            "that copy of the base is quantized for PyTorch and cannot become a GGUF file",
-            where=f"{base_dir}: quantization_config ({quantized.get('quant_method', 'unknown')})",
-            hint="pass the 16-bit original with --base (Unsloth: the name without -bnb-4bit)",
-        )
-
-
-def _content_key(base_dir: Path, files: tuple[Path, ...], release: str) -> str:
-    """Digest of everything that the converter reads, and of the converter."""
-    digests = DigestCache()
-    small = sorted({path for pattern in _PARTS for path in base_dir.glob(pattern) if is_regular(path)})
-    return digest_of({"converter": release, "files": {path.name: _digest(path, digests) for path in (*small, *files)}})
-
-
-def _digest(path: Path, digests: DigestCache) -> str:
+def _digest(path: Path, digests: DigestCache, on_bytes: Callable[[int], None] | None) -> str:
     """The Hugging Face cache names large files by their sha256 already."""
     real = path.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
         return real.name
-    return digests.sha256(path)
+    return digests.sha256(path, on_bytes)
 
 
 def _slug(base_dir: Path) -> str:

@@ -53,6 +53,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"ggship.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        _name_variables(command)
         return command
 
     def resolve_command(
@@ -76,6 +77,16 @@ class LazyGroup(click.Group):
                 formatter.write_dl(list(commands.items()), col_max=12)
 
 
+def _name_variables(command: click.Command) -> None:
+    """Let `--help` name the environment variable of every option: click knows no setting for all of them."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            parameter.show_envvar = True
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _name_variables(below)
+
+
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         click.echo(f"ggship {__version__}")
@@ -83,7 +94,15 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 @click.group(cls=LazyGroup, context_settings=HELP_SETTINGS, invoke_without_command=False)
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    allow_from_autoenv=False,  # GGSHIP_VERSION=0.1 is what someone pins, not a wish to see it
+    help="Show the version.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Turn a trained LoRA into a model people use, proven before it is live.
@@ -100,5 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     from ggship.cli.funnel import run
 
+    if hasattr(sys.stdout, "reconfigure"):  # what a stdout cannot show is escaped, and no reason to die
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments: list[str] = sys.argv[1:] if argv is None else argv
     sys.exit(run(cli, arguments))

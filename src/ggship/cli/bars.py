@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ggship.cli.terminal import Steps
+from ggship.cli.terminal import Steps, harmless
 
 
 class AmountColumn(ProgressColumn):
@@ -56,7 +56,7 @@ class BarSteps(Steps):
 
     def start(self, title: str, total: float | None = None, unit: str = "") -> None:
         """Add a bar."""
-        self._task = self._progress.add_task(title, total=total, unit=unit, outcome="")
+        self._task = self._progress.add_task(harmless(title), total=total, unit=unit, outcome="")
 
     def advance(self, amount: float = 1, total: float | None = None) -> None:
         """Move the bar."""
@@ -70,4 +70,4 @@ class BarSteps(Steps):
         if self._task is not None:
             task = self._progress.tasks[-1]
             total = task.total or 1
-            self._progress.update(self._task, total=total, completed=total, outcome=outcome)
+            self._progress.update(self._task, total=total, completed=total, outcome=harmless(outcome))

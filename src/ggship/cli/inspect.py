@@ -15,9 +15,7 @@ from ggship.cli.terminal import Terminal
     "  ggship inspect ./lora-out --json | jq .modules[0]"
 )
 @run_argument
-@click.option(
-    "--checkpoint", metavar="NAME", show_envvar=True, help="Look at this one: checkpoint-500, 500, best or last."
-)
+@click.option("--checkpoint", metavar="NAME", help="Look at this one: checkpoint-500, 500, best or last.")
 @json_option
 @click.pass_obj
 def inspect(terminal: Terminal, run: Path, checkpoint: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,24 +44,24 @@ def merge(
     RUN is a training run or an adapter in GGUF. Touched tensors of a quantized base become Q8_0, whatever --quant says:
     on its own grid the update would round away.
     """
-    from ggship.bases import find_base, with_weights
-    from ggship.errors import BaseNotFound
+    from ggship.bases import find_base
+    from ggship.digests import DigestCache
     from ggship.gguf.merge import merge_adapter
     from ggship.gguf.mix import parse_quant
+    from ggship.progress import counting
+    from ggship.runner import run_subprocess
     from ggship.runs import read_run
     from ggship.runtimes.holding import holding_for
+    from ggship.stages.base_file import BaseFile
 
     quant = parse_quant(quant) if quant else None
     trained = None if _is_gguf(run) else read_run(run)
-    found = with_weights(find_base(trained, base, ollama=holding_for(base, host), pull=pull))
-    if found.gguf is None:
-        raise BaseNotFound(
-            "the base's weights are not on this machine", where=found.ref, hint="pass a GGUF with --base"
-        )
+    found = find_base(trained, base, ollama=holding_for(base, host), pull=pull)
     with terminal.steps() as steps, TemporaryDirectory(prefix="ggship-") as folder:
-        adapter = run if trained is None else _converted(trained, found, Path(folder), steps, force)
+        weights = BaseFile(found, DigestCache(), run_subprocess).file(steps)
+        adapter = run if trained is None else _converted(trained, found, Path(folder), out, steps, force)
         steps.start(f"Merging into {found.ref}", unit="tensors")
-        report = merge_adapter(found.gguf, adapter, out, quant=quant, force=force, on_tensor=_advancing(steps))
+        report = merge_adapter(weights, adapter, out, quant=quant, force=force, on_tensor=counting(steps))
         steps.done(f"{report.merged} of {report.pairs} pairs")
     if terminal.as_json:
         terminal.document({"path": str(out), "base": found.ref, **asdict(report)})
@@ -86,23 +85,20 @@ def _is_gguf(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _converted(run: Run, base: Base, folder: Path, steps: Steps, force: bool) -> Path:
+def _converted(run: Run, base: Base, folder: Path, out: Path, steps: Steps, force: bool) -> Path:
     from ggship.convert import convert_adapter
+    from ggship.progress import counting
 
     adapter = folder / "adapter.gguf"
     steps.start("Converting the adapter", unit="tensors")
-    done = convert_adapter(run, adapter, base=base, force=force, on_tensor=_advancing(steps))
+    done = convert_adapter(
+        run,
+        adapter,
+        base=base,
+        force=force,
+        merging=True,
+        log=out.with_name(f"{out.name}.log"),  # `folder` is gone when someone reads the error that names it
+        on_tensor=counting(steps),
+    )
     steps.done(f"{done.pairs} pairs")
     return adapter
-
-
-def _advancing(steps: Steps) -> Callable[[int, int], None]:
-    """A callback of (done, total) that moves the bar by what is new."""
-    seen = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal seen
-        steps.advance(done - seen, total)
-        seen = done
-
-    return advance

@@ -25,11 +25,10 @@ json_option = click.option(
 base_option = click.option(
     "--base",
     metavar="REF",
-    show_envvar=True,
     help="The base model: a GGUF file, a Hugging Face directory, ollama:NAME or hf:REPO[@REV][:FILE].",
 )
 host_option = click.option(
-    "--host", metavar="URL", show_envvar=True, help="The Ollama server (otherwise OLLAMA_HOST, then 127.0.0.1:11434)."
+    "--host", metavar="URL", help="The Ollama server (otherwise OLLAMA_HOST, then 127.0.0.1:11434)."
 )
 force_option = click.option("--force", is_flag=True, help="Go on where ggship would refuse. You were warned.")
 outtype_option = click.option(
@@ -51,7 +50,6 @@ runtime_option = click.option(
     type=click.Choice(["auto", "ollama", "embedded", "none"]),
     default="auto",
     show_default=True,
-    show_envvar=True,
     help="Where the model is created and asked; none only writes the package.",
 )
 pull_option = click.option("--pull", is_flag=True, help="Allow downloading the base.")

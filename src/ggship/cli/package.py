@@ -21,6 +21,7 @@ from ggship.cli.options import (
 from ggship.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from ggship.bases.model import Base
     from ggship.plan import Plan
     from ggship.ship import Shipped
     from ggship.stages.job import Job
@@ -28,21 +29,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument
-@click.option("--name", required=True, show_envvar=True, help="The name people will use.")
+@click.option("--name", required=True, help="The name people will use.")
 @base_option
-@click.option("--out", type=click.Path(path_type=Path), show_envvar=True, help="The package's folder.  [dist/NAME]")
+@click.option("--out", type=click.Path(path_type=Path), help="The package's folder.  [dist/NAME]")
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "adapter", "merge"]),
     default="auto",
     show_default=True,
-    show_envvar=True,
     help="Serve the adapter beside its base, or merge both.",
 )
-@click.option("--quant", metavar="TYPE", show_envvar=True, help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M for a merge.")
-@click.option("--system", metavar="TEXT", show_envvar=True, help="A system prompt for every conversation.")
-@click.option("--template", metavar="FILE", show_envvar=True, help="The chat template of training (Jinja).")
-@click.option("--suite", type=click.Path(path_type=Path), show_envvar=True, help="Questions that must be passed.")
+@click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M for a merge.")
+@click.option("--system", metavar="TEXT", help="A system prompt for every conversation.")
+@click.option("--template", metavar="REF", help="The chat template of training: a Jinja file, or a family (chatml).")
+@click.option("--suite", type=click.Path(path_type=Path), help="Questions that must be passed.")
 @click.option("--no-eval", is_flag=True, help="Only the smoke test, no suite.")
 @host_option
 @runtime_option
@@ -56,37 +56,54 @@ if TYPE_CHECKING:
 def package(terminal: Terminal, /, dry_run: bool, no_eval: bool, **given: Any) -> None:
     """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote."""
     from ggship.plan import PackageOptions
+    from ggship.releases.promotion import check_public_name
     from ggship.runtimes.find import find_runtime
-    from ggship.runtimes.names import check_model_name
-    from ggship.ship import package_job, prepare
+    from ggship.ship import prepare
 
     options = PackageOptions(evaluate=not no_eval, **given)
-    check_model_name(options.name)
+    check_public_name(options.name)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
+    if note := getattr(runtime, "note", ""):
+        terminal.warn(note)
     try:
         job = prepare(options, runtime=runtime)
         if dry_run:
             show_plan(terminal, job)
             return
-        with terminal.steps() as steps:
-            shipped = package_job(job, progress=steps, on_wait=terminal.wait_note)
-        show_shipped(terminal, shipped)
+        for loss in job.prompt.losses:
+            terminal.warn(f"the package's Modelfile says less than the model: {loss}")
+        show_shipped(terminal, _packaged(terminal, job))
     finally:
         if runtime is not None:
             runtime.close()
+
+
+def _packaged(terminal: Terminal, job: Job) -> Shipped:
+    """Do the job; Ctrl-C before the promotion says that nothing live was changed."""
+    from ggship.cli.funnel import Stopped
+    from ggship.ship import package_job
+
+    begun: list[str] = []
+    try:
+        with terminal.steps() as steps:
+            return package_job(job, progress=steps, on_start=begun.append, on_wait=terminal.wait_note)
+    except KeyboardInterrupt as stop:
+        raise Stopped("" if "promote" in begun else "Nothing live was changed.") from stop
 
 
 def show_plan(terminal: Terminal, job: Job) -> None:
     """What would be done, and why."""
     plan: Plan = job.plan
     if terminal.as_json:
-        terminal.document({**plan.document(), "base": job.base.ref, "prompt": job.prompt.document()})
+        chosen = {"base": job.base.ref, "base_choice": base_choice(job.base)}
+        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document()})
         return
     from ggship.card import human_size
+    from ggship.cli.summary import base_rows
 
     rows = [
         ("run", f"{job.run.path} ({job.run.chosen})"),
-        ("base", f"{job.base.ref} ({job.base.found})"),
+        *base_rows(job.base),
         *plan.reasons,
         *job.prompt.reasons(),
         ("verified", "; ".join(job.verifications())),
@@ -97,11 +114,23 @@ def show_plan(terminal: Terminal, job: Job) -> None:
     terminal.say("\nNothing was done. Leave --dry-run out to do it.")
 
 
+def base_choice(base: Base) -> dict[str, Any]:
+    """Which base, why that one, and what else would have fitted, for `--json`."""
+    return {"ref": base.ref, "found": base.found, "also_fits": list(base.alternatives)}
+
+
+def shipped_document(shipped: Shipped) -> dict[str, Any]:
+    """ggship.json, where it lies, what ran, and which base was chosen on this machine, for `--json`."""
+    info = shipped.info
+    ran = {"path": str(info.path), "ran": list(shipped.ran), "base_choice": base_choice(shipped.base)}
+    return {**info.document, **ran}
+
+
 def show_shipped(terminal: Terminal, shipped: Shipped) -> None:
     """One calm summary: what was made, where, what it scored against the base, what to type next."""
     info = shipped.info
     if terminal.as_json:
-        terminal.document({**info.document, "path": str(info.path), "ran": list(shipped.ran)})
+        terminal.document(shipped_document(shipped))
         return
     if not shipped.ran:
         terminal.say(f"{info.path} is up to date: nothing to do.")

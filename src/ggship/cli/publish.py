@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ggship.cli.options import force_option, host_option, json_option
-from ggship.cli.terminal import Steps, Terminal
+from ggship.cli.terminal import Terminal
 
 
 @click.command()
@@ -15,7 +15,6 @@ from ggship.cli.terminal import Steps, Terminal
     "to",
     required=True,
     metavar="PLACE",
-    show_envvar=True,
     help="ollama:HOST[:PORT]/NAMESPACE/NAME[:TAG] for a registry of your own, ollama:NAMESPACE/NAME for ollama.com.",
 )
 @click.option("--insecure", is_flag=True, help="Plain http to a registry outside this machine and private networks.")
@@ -35,6 +34,7 @@ def publish(terminal: Terminal, name: str, to: str, insecure: bool, force: bool,
     import os
     from dataclasses import asdict
 
+    from ggship.progress import ByStatus
     from ggship.publish import need_proof, parse_target, publish_to_registry
     from ggship.releases import load_package
     from ggship.runtimes.ollama_api import OllamaClient
@@ -45,9 +45,9 @@ def publish(terminal: Terminal, name: str, to: str, insecure: bool, force: bool,
     for problem in need_proof(info, client.digest(info.live_name), force=force):
         terminal.warn(problem)
     with terminal.steps() as steps:
-        done = publish_to_registry(
-            client, info.live_name, target, insecure=insecure, force=force, on_progress=_Bars(steps)
-        )
+        pushing = ByStatus(steps)
+        done = publish_to_registry(client, info.live_name, target, insecure=insecure, force=force, on_progress=pushing)
+        pushing.done()
     for warning in done.warnings:
         terminal.warn(warning)
     if terminal.as_json:
@@ -63,24 +63,3 @@ def publish(terminal: Terminal, name: str, to: str, insecure: bool, force: bool,
             *((layer.kind, f"{layer.digest[7:19]}  {layer.size:,} bytes") for layer in done.layers),
         ]
     )
-
-
-class _Bars:
-    """Shows Ollama's progress lines: one step a layer."""
-
-    def __init__(self, steps: Steps) -> None:
-        self._steps = steps
-        self._status = ""
-        self._completed = 0
-
-    def __call__(self, status: str, completed: int, total: int) -> None:
-        if status == "success":
-            self._steps.done()
-        elif status != self._status:
-            if self._status:
-                self._steps.done()
-            self._status, self._completed = status, 0
-            self._steps.start(status, total or None, "bytes" if total else "")
-        if total:
-            self._steps.advance(completed - self._completed, total)
-            self._completed = completed

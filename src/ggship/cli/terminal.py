@@ -20,11 +20,23 @@ WIDEST = 100
 """Lines longer than that are hard to read, however wide the terminal."""
 
 
-class Terminal:
-    """Prints results on stdout, everything else on stderr.
+def harmless(text: str) -> str:
+    """The text with what would act on a terminal made visible: it may come from a model, a server or a stranger's file.
 
-    With `as_json` only one JSON document reaches stdout. Bars are drawn where stderr is a terminal; elsewhere each
-    step is one plain line when it starts and one when it ends.
+    Line feeds and tabs stay. The rules are those of the reports; importing them takes time, so plain text does without.
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    from ggship.evals.marks import escape_odd
+
+    return escape_odd(text)
+
+
+class Terminal:
+    """Prints results on stdout, everything else on stderr; no text can act on the terminal.
+
+    With `as_json` only one JSON document reaches stdout. Bars are drawn where stderr is a terminal; elsewhere, and with
+    `as_json`, each step is one plain line when it starts and one when it ends.
     """
 
     def __init__(self) -> None:
@@ -57,7 +69,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """One line about what goes on, on stderr."""
-        self.log.print(text, markup=False, style="dim", soft_wrap=True)
+        self.log.print(harmless(text), markup=False, style="dim", soft_wrap=True)
 
     def wait_note(self, text: str) -> None:
         """Say who is waited for."""
@@ -65,22 +77,26 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """One line that the user should not miss, on stderr."""
-        self.log.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
+        self.log.print(f"warning: {harmless(text)}", markup=False, style="yellow", soft_wrap=True)
 
     def document(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
         """The one JSON document of `--json`, on stdout."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:  # half a surrogate pair, or a stdout that knows few characters
+            text = json.dumps(value, indent=2)
+        sys.stdout.write(text + "\n")
 
     def lines(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Facts in two columns, on stdout: a dim name, then its value, wrapped under itself."""
+        """Facts in two columns, on stdout: a dim name, then its value, on a terminal wrapped under itself."""
         from shutil import get_terminal_size
-        from textwrap import wrap
 
         indent = max((len(name) for name, _ in rows), default=0) + 2
-        width = max(30, min(get_terminal_size().columns, WIDEST) - indent)
+        width = max(30, min(get_terminal_size().columns, WIDEST) - indent) if sys.stdout.isatty() else 0
         for name, value in rows:
-            first = click.style(f"{name:<{indent}}", dim=True)
-            for line in [part for text in value.splitlines() for part in wrap(text, width)] or [""]:
+            first = click.style(f"{harmless(name):<{indent}}", dim=True)
+            for line in [part for text in harmless(value).splitlines() for part in _wrapped(text, width)] or [""]:
                 click.echo(f"{first}{line}", color=None if self.colours else False)
                 first = " " * indent
 
@@ -91,7 +107,7 @@ class Terminal:
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line of the result, on stdout."""
-        self.console.print(text, markup=False, style=style, soft_wrap=True)
+        self.console.print(harmless(text), markup=False, style=style, soft_wrap=True)
 
     @contextmanager
     def steps(self) -> Iterator[Steps]:
@@ -104,6 +120,15 @@ class Terminal:
         progress: Progress = make_progress(self.log)
         with progress:
             yield BarSteps(progress)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` (0: as long as it is). What one types is never broken: not `→ a command`, not a word."""
+    from textwrap import wrap
+
+    if not width or text.lstrip().startswith("→"):
+        return [text]
+    return wrap(text, width, break_on_hyphens=False, break_long_words=False)
 
 
 class Steps:
@@ -129,10 +154,9 @@ class PlainSteps(Steps):
     def start(self, title: str, total: float | None = None, unit: str = "") -> None:
         """Print the title."""
         self._title = title
-        if not self._terminal.as_json:
-            self._terminal.note(f"{title} ...")
+        self._terminal.note(f"{title} ...")
 
     def done(self, outcome: str = "") -> None:
         """Print what came of it."""
-        if outcome and not self._terminal.as_json:
+        if outcome:
             self._terminal.note(f"{self._title}: {outcome}")

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 import gguf
 import numpy as np
 
-from ggship import __version__
 from ggship.convert.metadata import describe
 from ggship.convert.pairs import times
 from ggship.convert.placement import Placed
@@ -39,7 +38,7 @@ def write_adapter(
 ) -> bool:
     """Write the adapter GGUF to `out`: equal inputs, equal bytes. Memory: about one tensor.
 
-    Returns whether it was trained: whether any B holds anything but zeros.
+    Returns whether it was trained: whether any pair holds anything but zeros in A and in B.
     Raises AdapterUnusable for NaN or Inf, BadFile for a file cut off, NotExpressible for a number that does not fit
     into `outtype`. After an error `out` is not whole.
     """
@@ -58,9 +57,10 @@ def write_adapter(
             file: BinaryIO = writer.fout[0]
             _pad(file)
             for number, place in enumerate(placed, start=1):
-                _append(file, _a(reader, place, outtype))
+                a = _a(reader, place, outtype)
+                _append(file, a)
                 stored = reader.read(place.module.b)
-                trained = trained or not is_zero(stored)
+                trained = trained or not (is_zero(a) or is_zero(stored))
                 _append(file, _b(place, stored, outtype))
                 if on_tensor:
                     on_tensor(2 * number, 2 * len(placed))
@@ -106,10 +106,3 @@ def _b(place: Placed, stored: Array, outtype: str) -> Array:
     else:
         array = encode_float32(header, times(to_float32(header, stored), place.factor), outtype)
     return permuted(array, place.heads) if place.heads else array
-
-
-def native_version() -> str:
-    """What the bytes depend on besides run and base: our version, and that of gguf, which writes the metadata."""
-    from importlib.metadata import version
-
-    return f"ggship {__version__}, gguf {version('gguf')}"

@@ -1,8 +1,7 @@
-"""A LoRA pair, and folding its scale into B."""
+"""Folding a pair's scale into its B."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,33 +9,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """One low-rank update of one base tensor: delta W = scale * B @ A.
-
-    a: float array [rank, in_features], b: float array [out_features, rank]; scale already holds alpha, rank and rsLoRA
-    (PEFT: alpha / rank, or alpha / sqrt(rank) with use_rslora; tuners/lora/layer.py).
-    Law: folded(pair).delta() == pair.delta(), and folded(pair).scale == 1.
-    """
-
-    name: str
-    a: Floats
-    b: Floats
-    scale: float
-
-    def delta(self) -> Floats:
-        """The update, float64 [out_features, in_features]."""
-        import numpy as np
-
-        result: Floats = self.scale * (self.b.astype(np.float64) @ self.a.astype(np.float64))
-        return result
-
-
-def folded(pair: Pair) -> Pair:
-    """The same update with its scale inside B, which becomes float32: each number is rounded once."""
-    return Pair(pair.name, pair.a, times(pair.b, pair.scale), 1.0)
 
 
 def times(b: Floats, factor: float) -> Floats:

@@ -90,12 +90,6 @@ def _place(module: LoraModule, base: Base, facts: BaseFacts, blocks: int, alpha:
             where=f"{module.name}, of a {base.architecture} base with {blocks} blocks",
             hint="merge with PEFT (merge_and_unload) and ship the merged model, or train again without that module",
         )
-    if target == "output.weight" and facts.tied:
-        raise NotExpressible(
-            "the adapter changes the output head, which in this base is the embedding itself (tied weights)",
-            where=module.name,
-            hint="merge with PEFT (merge_and_unload) and ship the merged model, or train again without lm_head",
-        )
     _check_shape(module, target, base, facts)
     heads = 0
     if base.architecture == "llama" and module.name.endswith(("q_proj", "k_proj")):

@@ -10,10 +10,10 @@ from typing import Any
 
 from ggship.convert.pairs import fold_factor, times
 from ggship.convert.tensors import tensor_reader, to_float32
+from ggship.convert.versions import metadata_files
 from ggship.runs.model import Run
 
 _PREFIX = "base_model.model."
-_COPIED = ("README.md", "generation_config.json", "config.json")  # what llama.cpp's converter takes metadata from
 
 
 def needs_plain_copy(run: Run) -> bool:
@@ -26,9 +26,8 @@ def needs_plain_copy(run: Run) -> bool:
 def write_plain_copy(run: Run, folder: Path) -> None:
     """Write the copy into `folder`, which is made. Law: with scale alpha / rank, it has the run's own deltas."""
     folder.mkdir(parents=True)
-    for name in _COPIED:
-        if (run.path / name).is_file():
-            shutil.copyfile(run.path / name, folder / name)
+    for path in metadata_files(run.path):
+        shutil.copyfile(path, folder / path.name)
     config = {**run.config, "use_rslora": False, "alpha_pattern": {}}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
     factors = _factors(run)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ggship.errors import BadFile, ToolFailed
-from ggship.settings import vendor_dir
+from ggship.errors import BadFile, MissingExtra, ToolFailed
+from ggship.settings import cache_dir, vendor_dir
 
 LOCK_NAME = "llama.cpp.lock.json"
+_NEEDED = ("torch", "transformers", "safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,21 @@ def vendored_llama_cpp(vendor: Path | None = None) -> Path:
             hint="in a checkout: ./scripts/vendor; else install ggship's wheel again, which carries it",
         )
     return folder
+
+
+def need_hf(purpose: str) -> None:
+    """Raise MissingExtra unless what the converter's scripts import is installed."""
+    if not all(find_spec(name) for name in _NEEDED):
+        raise MissingExtra("hf", needed_for=purpose)
+
+
+def script_environment() -> Mapping[str, str]:
+    """The environment of the converter's scripts.
+
+    Everything they need is at hand: nothing may be downloaded. Their bytecode must not land in the vendored folder.
+    """
+    ours = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONPYCACHEPREFIX": str(cache_dir() / "pycache")}
+    return {**os.environ, **ours, "PYTHONUTF8": "1"}
 
 
 def vendor_release(vendor: Path | None = None) -> str:

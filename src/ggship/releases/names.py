@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -10,7 +12,7 @@ from urllib.parse import quote
 from ggship.digests import write_text
 from ggship.errors import UnknownName
 from ggship.package import PackageInfo, read_package
-from ggship.pipeline import DOCUMENT
+from ggship.place import DOCUMENT
 from ggship.settings import state_dir
 
 
@@ -21,7 +23,14 @@ class Known:
     name: str
     path: str
     base: str
-    host: str = ""
+
+
+def need_memory() -> None:
+    """Raise the OSError that `remember` would meet, before any work is done in vain."""
+    folder = state_dir() / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def remember(known: Known) -> None:
@@ -35,8 +44,8 @@ def recall(name: str) -> Known | None:
     """What is remembered of a name."""
     try:
         fields = json.loads(_file(name).read_text("utf-8"))
-        return Known(**fields)
-    except (OSError, ValueError, TypeError):
+        return Known(str(fields["name"]), str(fields["path"]), str(fields["base"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

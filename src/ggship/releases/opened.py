@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from ggship.digests import DigestCache
 from ggship.errors import NoRuntime, ServerError, UnknownName
 from ggship.modelfile import parse, to_parameters
 from ggship.package import BASE, MODELFILE, PackageInfo
+from ggship.progress import ByStatus, Progress, Reading, Silent
 from ggship.releases.names import load_package, recall
 from ggship.releases.promotion import base_name, temporary
+from ggship.releases.turns import own_turn
 from ggship.runtimes.endpoints import parse_endpoint
 from ggship.runtimes.find import find_runtime
 from ggship.runtimes.model import Endpoint, ModelSpec, Runtime
@@ -18,58 +22,72 @@ from ggship.runtimes.model import Endpoint, ModelSpec, Runtime
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Endpoints of a package. base is None where the base is not at hand; base_missing then says why."""
+    """Endpoints of a package. base is None where the base is not at hand; base_missing then says why.
+
+    warnings: what a user should know of the model that is asked, each in a sentence.
+    """
 
     tuned: Endpoint
     base: Endpoint | None
     base_missing: str
     runtime: Runtime
+    warnings: tuple[str, ...] = ()
 
 
 @contextmanager
-def open_package(info: PackageInfo, *, host: str | None = None, with_base: bool = True) -> Iterator[Opened]:
-    """Ask a package where it is live; the base stands under a temporary name meanwhile.
+def open_package(
+    info: PackageInfo,
+    *,
+    host: str | None = None,
+    with_base: bool = True,
+    progress: Progress | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[Opened]:
+    """Ask a package where it is live; with `with_base` its base stands under a temporary name meanwhile.
 
-    host: another server than the one it was made live on. Raises ServerError where the live model is not there.
+    host: another server than the one it was made live on. While the base stands there, no other ggship works on the
+    same model name; one that does is waited for. Raises ServerError where the live model is not there.
     """
     kind = info.runtime if info.runtime != "none" else "auto"
     runtime = find_runtime(kind, host or info.host)
-    try:
-        compared = base_name(info.name)
+    with ExitStack() as stack:
+        stack.callback(runtime.close)
+        if with_base:
+            stack.enter_context(own_turn(runtime, info.name, on_wait=on_wait))
         if runtime.kind == "embedded":
-            runtime.create(info.live_name, package_spec(info))
-        elif runtime.digest(info.live_name) is None:
+            live: str | None = runtime.create(info.live_name, package_spec(info)).digest
+        else:
+            live = runtime.digest(info.live_name)
+        if live is None:
             raise ServerError(
                 f"{info.live_name} is not on this server",
                 where=runtime.describe(),
                 hint=f"make it live again: ggship package RUN --name {info.name}",
             )
-        with temporary(runtime, compared):
-            base, missing = None, ""
-            if with_base:
-                spec, missing = base_spec(info, runtime)
-                if spec is not None:
-                    runtime.create(compared, spec)
-                    base = runtime.endpoint(compared)
-            yield Opened(runtime.endpoint(info.live_name), base, missing, runtime)
-    finally:
-        runtime.close()
+        base, missing = None, ""
+        if with_base:
+            stack.enter_context(temporary(runtime, base_name(info.name)))
+            base, missing = _stand(info, runtime, progress or Silent())
+        yield Opened(runtime.endpoint(info.live_name), base, missing, runtime, _unproven(info, runtime, live))
 
 
 @contextmanager
-def open_other(name: str, *, host: str | None = None) -> Iterator[Endpoint]:
-    """Another model to compare with: URL#MODEL, a package by name or path, else a model that the Ollama server holds.
+def open_other(
+    name: str, *, host: str | None = None, fallback: str | None = None, beside: Endpoint | None = None
+) -> Iterator[Endpoint]:
+    """Another model to compare with: URL#MODEL, a package by name or path, else a model that an Ollama server holds.
 
-    host: the server to look at; a package is asked where it is live, unless this says otherwise. Raises UnknownName
-    where the name means nothing.
+    host: the server that the user named; without it a package is asked where it is live, and a plain model name on the
+    server `fallback`. beside: the model that it is compared with, whose server may be the only one to be sent the key
+    (see parse_endpoint). Raises UnknownName where the name means nothing.
     """
     if "#" in name:
-        yield parse_endpoint(name)
+        yield parse_endpoint(name, beside=beside)
         return
     try:
         info = load_package(name)
     except UnknownName as unknown:
-        with _held_by_server(name, host, unknown) as endpoint:
+        with _held_by_server(name, host or fallback, unknown) as endpoint:
             yield endpoint
         return
     with open_package(info, host=host, with_base=False) as opened:
@@ -109,19 +127,62 @@ def package_spec(info: PackageInfo) -> ModelSpec:
     )
 
 
-def base_spec(info: PackageInfo, runtime: Runtime) -> tuple[ModelSpec | None, str]:
-    """The base alone with the tuned model's prompt; None and the reason where it is not at hand."""
-    from dataclasses import replace
-    from pathlib import Path
+def _stand(info: PackageInfo, runtime: Runtime, progress: Progress) -> tuple[Endpoint | None, str]:
+    """The base alone with the tuned model's prompt, made under its temporary name; None and why where it cannot be.
 
-    tuned = package_spec(info)
+    Law: it is the very base of the package, by sha256; a model that merely has its name says nothing of the training.
+    """
+    wanted = info.document["base"].get("sha256")
+    used = info.document["base"]["used"]
+    if not wanted:
+        return None, f"the package does not say which {used} its base was, so there is nothing to compare with"
+    spec, another = _base_by_name(info, runtime), False
+    if spec is None:
+        for file in _base_files(info):
+            if _sha256(file, progress) == wanted:
+                spec = replace(package_spec(info), model=file, from_name=None, adapter=None)
+                break
+            another = True
+    if spec is not None:
+        name = base_name(info.name)
+        bringing = ByStatus(progress, "Bringing the base beside it")
+        created = runtime.create(name, spec, bringing)
+        bringing.done()
+        if spec.from_name is None or created.layers[:1] == (wanted,):
+            return runtime.endpoint(name), ""
+        another = True
+    why = "what is there under its name is another model" if another else "it is not at hand"
+    return None, f"the base ({used}) cannot be asked: {why}, so there is nothing to compare with"
+
+
+def _base_by_name(info: PackageInfo, runtime: Runtime) -> ModelSpec | None:
     held = info.document["base"].get("ollama")
-    if held and runtime.kind == "ollama" and runtime.digest(str(held)):
-        return replace(tuned, model=None, from_name=str(held), adapter=None), ""
+    if not held or runtime.kind != "ollama" or not runtime.digest(str(held)):
+        return None
+    return replace(package_spec(info), model=None, from_name=str(held), adapter=None)
+
+
+def _base_files(info: PackageInfo) -> Iterator[Path]:
+    """Files that may be the base: the one in the package, and where it lay when this very package was made."""
     inside = info.file(BASE)
     if inside:
-        return replace(tuned, model=inside, from_name=None, adapter=None), ""
+        yield inside
     known = recall(info.name)
-    if known and Path(known.base).is_file():
-        return replace(tuned, model=Path(known.base), from_name=None, adapter=None), ""
-    return None, f"the base ({info.document['base']['used']}) is not at hand, so there is nothing to compare with"
+    if known and Path(known.path).resolve() == info.path.resolve() and Path(known.base).is_file():
+        yield Path(known.base)
+
+
+def _sha256(file: Path, progress: Progress) -> str:
+    reading = Reading(progress, "Reading the base", file.stat().st_size)
+    digest = DigestCache().sha256(file, reading)
+    reading.done()
+    return digest
+
+
+def _unproven(info: PackageInfo, runtime: Runtime, live: str) -> tuple[str, ...]:
+    if info.digest is None or live == info.digest:
+        return ()
+    return (
+        f"{info.live_name} on {runtime.describe()} is not the model that was proven "
+        f"({live[:12]}, proven was {info.digest[:12]})",
+    )

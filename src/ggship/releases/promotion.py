@@ -6,18 +6,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ggship.errors import ServerError
+from ggship.errors import ServerError, UsageError
 from ggship.runtimes.model import Runtime
+from ggship.runtimes.names import MODEL_LENGTH, check_model_name
 
 STAGING_TAG = "ggship-staging"
 BASE_TAG = "ggship-base"
 PREVIOUS_TAG = "previous"
+LATEST_TAG = "latest"
+
+
+def check_public_name(name: str) -> None:
+    """Raise UsageError unless people can use this name: Ollama takes it, and its tag is none that ggship needs itself.
+
+    A model of such a tag would be deleted, or replaced, by the next job on the same name.
+    """
+    check_model_name(name)
+    tag = _tag(name).casefold()
+    if tag in (STAGING_TAG, BASE_TAG, PREVIOUS_TAG) or tag.startswith(f"{PREVIOUS_TAG}-"):
+        raise UsageError(
+            f"the tag {_tag(name)!r} is one that ggship itself uses while it works",
+            where=name,
+            hint=f"for example: {bare_name(name)}, or {bare_name(name)}:v1",
+        )
+
+
+def bare_name(name: str) -> str:
+    """The model name without its tag."""
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def with_tag(name: str, tag: str) -> str:
     """The same model name with another tag: law-helper, or law-helper:v2, becomes law-helper:TAG."""
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}:{tag}"
+    return f"{bare_name(name)}:{tag}"
 
 
 def staging_name(name: str) -> str:
@@ -28,6 +50,16 @@ def staging_name(name: str) -> str:
 def base_name(name: str) -> str:
     """Where the base stands for comparison, with the tuned model's template and parameters."""
     return with_tag(name, BASE_TAG)
+
+
+def previous_name(name: str) -> str:
+    """Where the model before waits: law:previous for law, law:previous-v1 for law:v1, so that no two share a place."""
+    tag = _tag(name)
+    return with_tag(name, PREVIOUS_TAG if tag in ("", LATEST_TAG) else f"{PREVIOUS_TAG}-{tag}"[:MODEL_LENGTH])
+
+
+def _tag(name: str) -> str:
+    return name.rpartition("/")[2].partition(":")[2]
 
 
 @contextmanager
@@ -53,7 +85,7 @@ class Promotion:
 
 
 def promote(runtime: Runtime, staging: str, public: str, digest: str) -> Promotion:
-    """Put the proven model under its public name. The one that was there keeps the tag `previous`.
+    """Put the proven model under its public name. The one that was there keeps another, see `previous_name`.
 
     Law: at every moment the public name answers with the old or the new model, since a copy replaces it at once.
     Raises ServerError where the server does not hold, afterwards, exactly what was proven.
@@ -61,7 +93,7 @@ def promote(runtime: Runtime, staging: str, public: str, digest: str) -> Promoti
     before = runtime.digest(public)
     previous = ""
     if before and before != digest:
-        previous = with_tag(public, PREVIOUS_TAG)
+        previous = previous_name(public)
         runtime.copy(public, previous)
     if before != digest:
         if runtime.digest(staging) != digest:

@@ -65,9 +65,9 @@ def _named_checkpoint(given: Path) -> Place:
         root, checkpoints = parent, siblings
     else:
         root, checkpoints = given, ()
-    return Place(
-        root, given, f"{given.name}, the one you named", checkpoints, read_history(root, (*checkpoints, given))
-    )
+    # The last checkpoint knows all that came before; one in the middle would know nothing of those after it.
+    history = read_history(root, checkpoints or (given,))
+    return Place(root, given, f"{given.name}, the one you named", checkpoints, history)
 
 
 def _asked_for(given: Path, wanted: str, checkpoints: Sequence[Path], history: History) -> tuple[Path, str]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ggship.convert import convert_adapter
+from ggship.convert import choose_converter, convert_adapter
+from ggship.convert.versions import converter_version, metadata_files
 from ggship.digests import digest_of
 from ggship.errors import BadFile
 from ggship.package import ADAPTER
-from ggship.pipeline import Facts, Progress
+from ggship.pipeline import Facts
+from ggship.progress import Progress, counting
 from ggship.stages.job import Job
 
 
 class ConvertStage:
-    """Reads: the run's tensors and config, the base's dimensions. Writes: adapter.gguf."""
+    """Reads: the run's tensors, config and model card, the base's dimensions. Writes: adapter.gguf."""
 
     name = "convert"
     title = "Converting the adapter"
@@ -24,19 +26,25 @@ class ConvertStage:
         self._job = job
 
     def key(self, facts: Mapping[str, Facts]) -> str:
-        """Of tensors, config, dimensions of the base, converter, precision."""
+        """Of tensors, config, what the metadata is read from, dimensions of the base, converter, precision."""
         job = self._job
+        chosen, _ = choose_converter(job.run, job.base, job.options.converter)
         return digest_of(
             {
                 **job.identity(),
                 "files": self._files(),
                 "config": job.run.config,
+                "folder": job.run.path.resolve().name,
+                "metadata": {path.name: job.digests.sha256(path) for path in metadata_files(job.run.path)},
                 "architecture": job.base.architecture,
                 "base": {
                     key: value for key, value in job.base.metadata.items() if isinstance(value, int | float | str)
                 },
-                "converter": job.options.converter,
+                "base_config": self._base_config(),
+                "converter": [chosen, converter_version(chosen)],
                 "outtype": job.options.outtype,
+                "merging": job.plan.strategy == "merge",
+                "force": job.options.force,
             }
         )
 
@@ -44,14 +52,7 @@ class ConvertStage:
         """Convert, tensor by tensor."""
         job = self._job
         progress.start(self.title, unit="tensors")
-        done = 0
         before = self._files()
-
-        def advance(count: int, total: int) -> None:
-            nonlocal done
-            progress.advance(count - done, total)
-            done = count
-
         result = convert_adapter(
             job.run,
             work / ADAPTER,
@@ -59,8 +60,9 @@ class ConvertStage:
             converter=job.options.converter,
             outtype=job.options.outtype,
             force=job.options.force,
+            merging=job.plan.strategy == "merge",
             runner=job.runner,
-            on_tensor=advance,
+            on_tensor=counting(progress),
         )
         if self._files() != before:
             (work / ADAPTER).unlink()
@@ -89,6 +91,11 @@ class ConvertStage:
             {"file": path.name, "sha256": self._job.digests.sha256(path), "bytes": path.stat().st_size}
             for path in self._job.run.tensor_files
         ]
+
+    def _base_config(self) -> str | None:
+        """What the base's own folder says of it, where it is one: the vendored converter reads all of that."""
+        folder = self._job.base.config_dir
+        return self._job.digests.sha256(folder / "config.json") if folder else None
 
     def check(self, done: Facts) -> bool:
         """Nothing outside the folder."""

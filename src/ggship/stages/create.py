@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ggship.digests import digest_of
 from ggship.errors import ServerError
-from ggship.pipeline import Facts, Progress
+from ggship.pipeline import Facts
+from ggship.progress import ByStatus, Progress
 from ggship.releases.promotion import staging_name
 from ggship.runtimes.model import Created, Runtime
 from ggship.stages.job import Job
@@ -44,22 +45,17 @@ class CreateStage:
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Upload and create."""
         created = self._create(work, progress)
-        return {"digest": created.digest, "layers": list(created.layers), "runtime": self._runtime.describe()}
+        return {
+            "digest": created.digest,
+            "layers": list(created.layers),
+            "runtime": self._runtime.describe(),
+            "notes": list(created.notes),
+        }
 
     def _create(self, work: Path, progress: Progress) -> Created:
-        progress.start(self.title, unit="bytes")
-        done = 0
-
-        def advance(_: str, completed: int, total: int) -> None:
-            nonlocal done
-            if total and completed < done:
-                done = 0
-            if total:
-                progress.advance(completed - done, total)
-                done = completed
-
-        created = self._runtime.create(staging_name(self._job.options.name), self._job.spec(work), advance)
-        progress.done(self._runtime.describe())
+        steps = ByStatus(progress, self.title)
+        created = self._runtime.create(staging_name(self._job.options.name), self._job.spec(work), steps)
+        steps.done(self._runtime.describe())
         return created
 
     def check(self, done: Facts) -> bool:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ggship import __version__
-from ggship.card import render_card
-from ggship.digests import digest_of, write_text
+from ggship.bases.portable import portable
+from ggship.card import CARD_TEMPLATE, render_card
+from ggship.digests import digest_of, sha256_file, write_text
 from ggship.modelfile import Modelfile, render
 from ggship.package import ADAPTER, BASE, CARD, MODELFILE, SCHEMA, SUMS, write_sums
-from ggship.pipeline import DOCUMENT, Facts, Progress
+from ggship.pipeline import Facts
+from ggship.place import DOCUMENT
+from ggship.progress import Progress
 from ggship.runs import training_curve
+from ggship.settings import templates_dir
 from ggship.stages.job import Job
 
 
@@ -31,17 +35,13 @@ class DescribeStage:
         self._job = job
 
     def key(self, facts: Mapping[str, Facts]) -> str:
-        """Of everything before, and of what the plan says."""
-        job = self._job
+        """Of all that the four files are written from."""
         return digest_of(
             {
-                **job.identity(),
-                "facts": facts,
-                "plan": job.plan.document(),
-                "prompt": job.prompt.document(),
-                "name": job.options.name,
-                "system": job.options.system,
-                "run": [job.run.chosen, job.run.base_named],
+                "document": package_document(self._job, facts),
+                "modelfile": render(self.modelfile()),
+                "curve": training_curve(self._job.run),
+                "card": sha256_file(templates_dir() / CARD_TEMPLATE),
             }
         )
 
@@ -95,13 +95,13 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "ranks": sorted({module.rank for module in run.modules}),
         },
         "base": {
-            "named": run.base_named,
+            "named": portable(run.base_named, hub=True),
             "revision": run.base_revision,
-            "used": _portable(base.ref),
+            "used": portable(base.ref),
             "architecture": base.architecture,
             "file_type": base.file_type,
             "ollama": base.ollama_name,
-            "sha256": facts.get("merge", {}).get("base_sha256") or facts.get("base", {}).get("sha256"),
+            "sha256": _base_sha256(job, facts),
         },
         "adapter": {key: value for key, value in facts["convert"].items() if key != "run_files"},
         "merge": dict(facts["merge"]) if "merge" in facts else None,
@@ -112,11 +112,16 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "host": job.host,
             "name": job.options.name if created else None,
             "digest": created.get("digest"),
+            "notes": list(created.get("notes", [])),
         },
         "eval": dict(evaluated) if evaluated else {"passed": None},
     }
 
 
-def _portable(ref: str) -> str:
-    """A reference without the folders of this machine: they mean nothing elsewhere, and say more than they should."""
-    return Path(ref).name if ref.startswith(("/", "~", ".")) else ref
+def _base_sha256(job: Job, facts: Mapping[str, Facts]) -> str | None:
+    """Of the base's own file; the first layer of the model is that file where the server has it under a name."""
+    for stage, key in (("merge", "base_sha256"), ("base", "sha256")):
+        if stage in facts:
+            return str(facts[stage][key])
+    layers = facts.get("create", {}).get("layers") or [None]
+    return layers[0] if job.plan.strategy == "adapter" else None

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggship.bases.portable import portable
 from ggship.digests import digest_of
+from ggship.errors import ServerError
 from ggship.package import EVAL_FILES
-from ggship.pipeline import Facts, Progress
+from ggship.pipeline import Facts
+from ggship.progress import ByStatus, Progress
 from ggship.releases.promotion import base_name
 from ggship.runs import training_curve
 from ggship.runtimes.model import Runtime
@@ -16,6 +19,7 @@ from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
 
 if TYPE_CHECKING:
+    from ggship.evals.report import Report
     from ggship.evals.runner import CaseDone
     from ggship.evals.suite import Suite
 
@@ -46,7 +50,7 @@ class EvaluateStage:
             {
                 **self._job.identity(),
                 "model": facts["create"]["digest"],
-                "base": self._job.base.ref,
+                "base": self._base_sha256(facts) or self._job.base.ref,
                 "suite": self._suite.digest,
                 "special": list(self._job.special_tokens()),
             }
@@ -61,7 +65,9 @@ class EvaluateStage:
         job, suite = self._job, self._suite
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         compared = base_name(job.options.name)
-        self._runtime.create(compared, job.base_spec(work))
+        bringing = ByStatus(progress, "Bringing the base beside it")
+        self._runtime.create(compared, job.base_spec(work, progress), bringing)
+        bringing.done()
         progress.start(self.title, total=2 * len(suite.cases), unit="answers")
 
         def heard(case: CaseDone) -> None:
@@ -75,9 +81,10 @@ class EvaluateStage:
             on_case=heard,
             special_tokens=job.special_tokens(),
             tuned_label=job.options.name,
-            base_label=job.run.base_named or job.base.ref,
+            base_label=_base_label(job),
         )
         self._runtime.delete(compared)
+        self._same(report, str(facts["create"]["digest"]), subject)
         write_reports(
             report,
             work / "eval",
@@ -97,16 +104,36 @@ class EvaluateStage:
             "markdown": report_markdown(report),
         }
 
+    def _same(self, report: Report, made: str, subject: str) -> None:
+        """Law: the report is of the model that was made, and of no other that came under its name meanwhile."""
+        asked = report.tuned.digest
+        died = asked is None and not report.passed  # then the report itself says that the server was lost
+        if asked != made and not died:
+            raise ServerError(
+                "the model that was asked is not the one that was made: someone replaced it meanwhile",
+                where=f"{subject} at {self._runtime.describe()}: {asked or 'gone'}, made was {made}",
+                hint="nothing was promoted; run the same command again",
+            )
+
+    @staticmethod
+    def _base_sha256(facts: Mapping[str, Facts]) -> str | None:
+        return facts.get("merge", {}).get("base_sha256") or facts.get("base", {}).get("sha256")
+
     def check(self, done: Facts) -> bool:
         """A model that failed is asked again: a server can have a bad moment."""
         return done["passed"] is True
+
+
+def _base_label(job: Job) -> str:
+    """What reports call the base: as training named it, and never a path."""
+    return portable(job.run.base_named, hub=True) or portable(job.base.ref)
 
 
 def _provenance(job: Job, facts: Mapping[str, Facts]) -> list[tuple[str, str]]:
     """What the report's reader wants to know of where the model came from."""
     rows = [
         ("run", f"{job.run.root.resolve().name} ({job.run.chosen})"),
-        ("base", f"{job.run.base_named or job.base.ref}, {job.base.file_type}"),
+        ("base", f"{_base_label(job)}, {job.base.file_type}"),
         ("adapter", f"sha256 {facts['convert']['sha256']}"),
     ]
     if "merge" in facts:

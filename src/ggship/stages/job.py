@@ -13,10 +13,12 @@ from ggship.clock import Clock
 from ggship.digests import DigestCache
 from ggship.package import ADAPTER, BASE
 from ggship.plan import PackageOptions, Plan
+from ggship.progress import Progress
 from ggship.prompts.plan import PromptPlan
 from ggship.runner import Runner
 from ggship.runs.model import Run
 from ggship.runtimes.model import ModelSpec, Runtime
+from ggship.stages.base_file import BaseFile
 
 if TYPE_CHECKING:
     from ggship.evals.suite import Suite  # a run with nothing to do never asks, and should not wait for it
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One packaging job. `runtime` is None where the package is only written (`--runtime none`)."""
+    """One packaging job. `runtime` is None where the package is only written (`--runtime none`).
+
+    weights: the base's weights as a file, which may be made only when a stage first needs them.
+    """
 
     options: PackageOptions
     run: Run
     base: Base
+    weights: BaseFile
     plan: Plan
     prompt: PromptPlan
     suite: Suite | None
@@ -42,6 +48,11 @@ class Job:
         """The address of the server, where there is one."""
         client = getattr(self.runtime, "client", None)
         return str(client.url) if client else None
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the base's weights are needed as a file here: to merge into, or to lie beside the adapter."""
+        return self.plan.strategy == "merge" or self.plan.base_file
 
     def parameters(self) -> dict[str, Any]:
         """The Modelfile parameters of the model."""
@@ -60,12 +71,14 @@ class Job:
             jinja=self.prompt.jinja,
         )
 
-    def base_spec(self, folder: Path) -> ModelSpec:
+    def base_spec(self, folder: Path, progress: Progress) -> ModelSpec:
         """The base alone, asked with the very prompt and parameters of the tuned model: a fair comparison."""
         by_name = self.runtime is not None and self.runtime.kind == "ollama" and self.base.ollama_name is not None
-        file = folder / BASE if self.plan.base_file else self.base.gguf
+        model = None
+        if not by_name:
+            model = folder / BASE if self.plan.base_file else self.weights.file(progress)
         return ModelSpec(
-            model=None if by_name else file,
+            model=model,
             from_name=self.base.ollama_name if by_name else None,
             template=self.prompt.go,
             system=self.options.system,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ggship.digests import digest_of
 from ggship.errors import GateFailed
-from ggship.pipeline import Facts, Progress
+from ggship.pipeline import Facts
+from ggship.progress import Progress
 from ggship.releases.promotion import promote
 from ggship.runtimes.model import Runtime
 from ggship.stages.create import CreateStage
@@ -40,11 +41,9 @@ class PromoteStage:
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Copy staging onto the public name. Raises GateFailed where the proof does not hold."""
         verdict = facts["evaluate"]
-        if not verdict["passed"]:
-            raise GateFailed(
-                f"{self._job.options.name} did not pass and is not live", where="\n".join(verdict["failures"])
-            )
         digest = str(facts["create"]["digest"])
+        if not verdict["passed"]:
+            raise self._failed(digest, verdict["failures"])
         if self._runtime.kind == "embedded":
             return {"name": self._job.options.name, "digest": digest, "previous": ""}
         progress.start(self.title)
@@ -52,6 +51,12 @@ class PromoteStage:
         promotion = promote(self._runtime, subject, self._job.options.name, digest)
         progress.done(promotion.name)
         return {"name": promotion.name, "digest": promotion.digest, "previous": promotion.previous}
+
+    def _failed(self, digest: str, failures: Sequence[str]) -> GateFailed:
+        name = self._job.options.name
+        live = self._runtime.kind != "embedded" and self._runtime.digest(name) == digest
+        what = "the very same model is live, since before this run" if live else "is not live"
+        return GateFailed(f"{name} did not pass{';' if live else ' and'} {what}", where="\n".join(failures))
 
     def check(self, done: Facts) -> bool:
         """The public name still answers with the proven model."""

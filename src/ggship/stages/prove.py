@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ggship.digests import digest_of
 from ggship.errors import PromptMismatch
-from ggship.pipeline import Facts, Progress
+from ggship.pipeline import Facts
+from ggship.progress import Progress
+from ggship.prompts.bos import file_adds_bos, metadata_adds_bos
 from ggship.prompts.parity import prove_prompts
 from ggship.runtimes.model import Runtime
 from ggship.stages.create import CreateStage
@@ -27,13 +29,14 @@ class ProveStage:
         self._create = create
 
     def key(self, facts: Mapping[str, Facts]) -> str:
-        """Of the model and the training template."""
+        """Of the model, the training template, and whether a difference was to stop it."""
         return digest_of(
             {
                 **self._job.identity(),
                 "model": facts["create"]["digest"],
                 "jinja": self._job.prompt.jinja,
                 "system": self._job.options.system,
+                "force": self._job.options.force,
             }
         )
 
@@ -45,7 +48,9 @@ class ProveStage:
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         progress.start(self.title)
         endpoint = self._runtime.endpoint(subject)
-        proof = prove_prompts(chat, endpoint.render, system=self._job.options.system)
+        model = self._job.spec(work).model
+        adds = file_adds_bos(model) if model else metadata_adds_bos(self._job.base.metadata)
+        proof = prove_prompts(chat, endpoint.render, system=self._job.options.system, adds_bos=adds)
         if not proof.holds and not self._job.options.force:
             raise PromptMismatch(
                 f"{self._runtime.describe()} renders another prompt than training did "

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ggship.digests import digest_of
+from ggship.gguf.installed import kernels_identity
 from ggship.package import ADAPTER, BASE
-from ggship.pipeline import Facts, Progress, link_or_copy
+from ggship.pipeline import Facts, link_or_copy
+from ggship.progress import Progress, counting
 from ggship.stages.job import Job
 
 
@@ -22,13 +24,13 @@ class MergeStage:
         self.outputs: tuple[str, ...] = (job.plan.merged_name,)
 
     def key(self, facts: Mapping[str, Facts]) -> str:
-        """Of base, adapter, quantization, chat template."""
+        """Of base, adapter, quantization, chat template, and what quantizes."""
         job = self._job
-        assert job.base.gguf is not None
         return digest_of(
             {
                 **job.identity(),
-                "base": job.digests.sha256(job.base.gguf),
+                "kernels": kernels_identity(),
+                "base": job.weights.key(),
                 "adapter": facts["convert"]["sha256"],
                 "quant": job.plan.quant,
                 "force": job.options.force,
@@ -41,18 +43,11 @@ class MergeStage:
         job = self._job
         from ggship.gguf.merge import merge_adapter
 
-        assert job.base.gguf is not None
+        base = job.weights.file(progress)
         progress.start(self.title, unit="tensors")
-        done = 0
-
-        def advance(count: int, total: int) -> None:
-            nonlocal done
-            progress.advance(count - done, total)
-            done = count
-
         out = work / job.plan.merged_name
         report = merge_adapter(
-            job.base.gguf,
+            base,
             work / ADAPTER,
             out,
             quant=job.plan.quant,
@@ -62,14 +57,15 @@ class MergeStage:
                 "ggship.adapter": facts["convert"]["sha256"],
                 **({"tokenizer.chat_template": job.prompt.jinja} if job.prompt.jinja else {}),
             },
-            on_tensor=advance,
+            on_tensor=counting(progress),
         )
         progress.done(f"{report.merged} of {report.pairs} pairs, update survival {report.survival:.3f}")
         return {
             "file": out.name,
             "sha256": job.digests.sha256(out),
             "bytes": report.bytes,
-            "base_sha256": job.digests.sha256(job.base.gguf),
+            "base_sha256": job.digests.sha256(base),
+            "kernels": _kernels_words(),
             "quant": job.plan.quant,
             "pairs": report.pairs,
             "merged": report.merged,
@@ -103,13 +99,11 @@ class BaseStage:
 
     def key(self, facts: Mapping[str, Facts]) -> str:
         """Of the base alone."""
-        assert self._job.base.gguf is not None
-        return digest_of({"base": self._job.digests.sha256(self._job.base.gguf)})
+        return digest_of({"base": self._job.weights.key()})
 
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """A hard link where the disk allows it, else a copy."""
-        assert self._job.base.gguf is not None
-        source = self._job.base.gguf
+        source = self._job.weights.file(progress)
         progress.start(self.title)
         (work / BASE).unlink(missing_ok=True)
         link_or_copy(source, work / BASE)
@@ -119,3 +113,11 @@ class BaseStage:
     def check(self, done: Facts) -> bool:
         """Nothing outside the folder."""
         return True
+
+
+def _kernels_words() -> str:
+    """The kernels that quantized, for people and without this machine's paths: "libgguf 0.2.2 and libggml-base.so"."""
+    from ggship.gguf.quantize import best_kernels
+
+    package = kernels_identity().partition(" and ")[0]
+    return best_kernels().name.replace(package.partition(" ")[0], package, 1)
