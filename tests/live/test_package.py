@@ -11,6 +11,8 @@ import subprocess
 import sys
 import textwrap
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,141 +51,180 @@ def law(each_ollama: str) -> Any:
             client.delete(str(model["name"]))
 
 
-@pytest.fixture
-def short(tmp_path: Path) -> Path:
-    """Three questions: for tests of what happens, not of how well it answers."""
+def write_suite(path: Path, cases: slice, gates: list[str], **more: Any) -> Path:
+    """Some of the example's trained questions, under other gates."""
     import yaml
 
     suite = yaml.safe_load(SUITE.read_text("utf-8"))
-    suite["tests"], suite["gates"] = suite["tests"][:3], ["delta_pass_rate > 0.3"]
-    path = tmp_path / "short.yaml"
-    path.write_text(yaml.safe_dump(suite, allow_unicode=True), "utf-8")
+    trained = [test for test in suite["tests"] if "trained" in test["tags"]]
+    path.write_text(yaml.safe_dump({**suite, "tests": trained[cases], "gates": gates, **more}, allow_unicode=True))
     return path
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    """Two questions, answered in full."""
+    return write_suite(tmp_path / "short.yaml", slice(2), ["delta_pass_rate > 0.3"])
+
+
+@pytest.fixture
+def brief(tmp_path: Path) -> Path:
+    """Two questions and the first words of their answers: for tests of what happens, not of how well it answers."""
+    path = tmp_path / "brief.yaml"
+    options = {"options": {"temperature": 0, "seed": 42, "num_predict": 8}}
+    return write_suite(path, slice(2), ["changed_rate >= 1"], defaults=options, smoke={"stops": 1})
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The example, packaged once on a server and live there; tests that change it come last."""
+
+    name: str
+    client: OllamaClient
+    folder: Path
+    document: dict[str, Any]
+    suite: Path
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "dist" / self.name
+
+    def ggship(self, *arguments: str | Path, cwd: Path | None = None, code: int = 0) -> str:
+        """What the command says, on both streams, where it ends with that code."""
+        state = str(self.folder / "state")
+        done = ggship(*arguments, cwd=cwd or self.folder, code=code, GGSHIP_STATE_DIR=state)
+        return done.stdout + done.stderr
+
+    def again(self, *arguments: str | Path, code: int = 0) -> str:
+        """Package the run under the same name."""
+        return self.ggship("package", RUN, "--name", self.name, "--host", self.client.url, *arguments, code=code)
+
+
+@pytest.fixture(scope="module")
+def shipped(each_ollama: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
+    """Every second trained question is asked: of both languages, and enough to tell."""
+    folder, name, client = tmp_path_factory.mktemp("shipped"), "law-helper-shipped", OllamaClient(each_ollama)
+    suite = write_suite(folder / "suite.yaml", slice(None, None, 2), ["pass_rate >= 0.8", "delta_pass_rate > 0.4"])
+    arguments = ["package", RUN, "--name", name, "--suite", suite, "--host", each_ollama, "--json"]
+    try:
+        done = ggship(*arguments, cwd=folder, GGSHIP_STATE_DIR=str(folder / "state"))
+        yield Shipped(name, client, folder, json.loads(done.stdout), suite)
+    finally:
+        for model in names(client, name):
+            client.delete(model)
 
 
 def names(client: OllamaClient, prefix: str) -> set[str]:
     return {str(model["name"]) for model in client.tags() if str(model["name"]).startswith(prefix)}
 
 
-def trained_pairs() -> list[tuple[str, str]]:
-    import yaml
-
-    tests = yaml.safe_load(SUITE.read_text("utf-8"))["tests"]
-    return [(test["prompt"], str(test["id"])) for test in tests if "trained" in test.get("tags", [])]
-
-
-def test_the_trained_answers_come_back_on_both_eras(law: Any, short: Path, tmp_path: Path) -> None:
-    name, client, host = law
-    done = ggship("package", RUN, "--name", name, "--suite", SUITE, "--host", host, "--json", cwd=tmp_path)
-    document = json.loads(done.stdout)
-    new = client.version() == "0.34.4"
+def test_the_trained_answers_come_back_on_both_eras(shipped: Shipped) -> None:
+    new = shipped.client.version() == "0.34.4"
+    document = shipped.document
     assert document["strategy"] == ("merge" if new else "adapter")
     assert document["eval"]["passed"] is True
     assert document["prompt"]["proof"]["equal"] == document["prompt"]["proof"]["probes"] > 5
-    assert names(client, name) == {f"{name}:latest"}, "staging models were left behind"
+    assert names(shipped.client, shipped.name) == {f"{shipped.name}:latest"}, "staging models were left behind"
     schema = Path(__file__).parents[2] / "templates" / "schemas" / "ggship.schema.json"
-    jsonschema.validate(
-        json.loads((tmp_path / "dist" / name / "ggship.json").read_text()), json.loads(schema.read_text())
-    )
-    report = json.loads((tmp_path / "dist" / name / "eval" / "report.json").read_text())
-    assert report["tuned"]["pass_rate"] > report["base"]["pass_rate"] + 0.3
+    jsonschema.validate(json.loads((shipped.package / "ggship.json").read_text()), json.loads(schema.read_text()))
+    report = json.loads((shipped.package / "eval" / "report.json").read_text())
+    assert report["tuned"]["pass_rate"] >= 0.8
+    assert report["base"]["pass_rate"] == 0
     if new:
         merge = document["merge"]
         assert merge["merged"] == merge["pairs"] > 0
         assert merge["survival"] > 0.9
 
-    # Again: nothing to do.
-    again = ggship("package", RUN, "--name", name, "--suite", SUITE, "--host", host, cwd=tmp_path)
-    assert "nothing to do" in again.stdout
 
-    # From anywhere, by its name.
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    ggship("verify", name, cwd=elsewhere)
+def test_the_same_again_is_nothing_to_do(shipped: Shipped) -> None:
+    assert "nothing to do" in shipped.again("--suite", shipped.suite)
 
-    # The Modelfile works by hand.
+
+def test_the_modelfile_works_by_hand_and_makes_the_same_model(shipped: Shipped, short: Path, tmp_path: Path) -> None:
+    from ggship.runtimes.endpoints import OllamaEndpoint
+
+    client, name = shipped.client, shipped.name
     built = Path(os.environ["GGSHIP_LIVE_LLAMA_CPP"]).parent
     binary = built / f"ollama-{client.version()}" / "bin" / "ollama"
     by_hand = subprocess.run(
         [binary, "create", f"{name}-by-hand", "-f", "Modelfile"],
-        cwd=tmp_path / "dist" / name,
-        env={**os.environ, "OLLAMA_HOST": host, "HOME": str(tmp_path)},
+        cwd=shipped.package,
+        env={**os.environ, "OLLAMA_HOST": client.url, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert by_hand.returncode == 0, by_hand.stderr
-    question = [Message(role="user", content=trained_pairs()[0][0])]
-    from ggship.runtimes.endpoints import OllamaEndpoint
+    try:
+        question = [Message(role="user", content="How long does copyright last?")]
+        both = (name, f"{name}-by-hand")
+        said = {OllamaEndpoint(client, which).chat(question, ChatOptions()).text for which in both}
+        assert len(said) == 1
+        assert "70 years" in said.pop()
+        short.write_text(short.read_text("utf-8").replace("delta_pass_rate > 0.3", "delta_pass_rate == 0"), "utf-8")
+        compared = shipped.ggship("eval", name, "--against", f"{name}-by-hand", "--suite", short, cwd=tmp_path)
+        assert f"against {name}-by-hand" in compared
+        assert "0 better, 0 worse, 2 alike" in compared
+    finally:
+        client.delete(f"{name}-by-hand")
 
-    both = (name, f"{name}-by-hand")
-    said = {which: OllamaEndpoint(client, which).chat(question, ChatOptions()).text for which in both}
-    assert len(set(said.values())) == 1
-    short.write_text(short.read_text("utf-8").replace("delta_pass_rate > 0.3", "delta_pass_rate == 0"), "utf-8")
-    compared = ggship("eval", name, "--against", f"{name}-by-hand", "--suite", short, cwd=elsewhere).stdout
-    assert f"against {name}-by-hand" in compared
-    assert "0 better, 0 worse, 3 alike" in compared
 
-    # One flipped byte in any file is found.
-    package = tmp_path / "dist" / name
-    for path in sorted(path for path in package.rglob("*") if path.is_file()):
-        stat = path.stat()
-        position = stat.st_size // 2
+def test_one_flipped_byte_in_any_file_is_found(shipped: Shipped, tmp_path: Path) -> None:
+    from ggship.cli import cli
+    from ggship.cli.funnel import run
+
+    shipped.ggship("verify", shipped.name, cwd=tmp_path)  # from anywhere, by its name
+    for path in sorted(path for path in shipped.package.rglob("*") if path.is_file()):
         copy = tmp_path / "flipped"
-        shutil.copytree(package, copy, copy_function=os.link)
-        target = copy / path.relative_to(package)
+        shutil.copytree(shipped.package, copy, copy_function=os.link)
+        target = copy / path.relative_to(shipped.package)
         content = bytearray(path.read_bytes())
-        content[position] ^= 0x20
+        content[len(content) // 2] ^= 0x20
         target.unlink()
         target.write_bytes(content)
-        ggship("verify", copy, cwd=tmp_path, code=1)
+        assert run(cli, ["verify", str(copy)]) == 1, path.name
         shutil.rmtree(copy)
 
 
-def test_the_other_strategy_can_be_forced_or_is_refused(law: Any, short: Path, tmp_path: Path) -> None:
+def test_a_model_that_fails_its_suite_never_goes_live(shipped: Shipped, tmp_path: Path) -> None:
+    client, name = shipped.client, shipped.name
+    live = client.digest(name)
+    before = sha256_file(shipped.package / "ggship.json")
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(
+        "version: 1\ndefaults: {options: {num_predict: 8}}\ntests:\n- id: impossible\n"
+        "  prompt: Say nothing but XYZZY-1234.\n  assert: [{type: equals, value: XYZZY-1234}]\n"
+    )
+    said = shipped.again("--suite", strict, "--system", "You are someone else.", code=3)
+    assert "not live" in said
+    assert client.digest(name) == live
+    assert names(client, name) == {f"{name}:latest"}
+    assert sha256_file(shipped.package / "ggship.json") == before
+    held = shipped.folder / "dist" / f"{name}.held"
+    assert (held / "eval" / "report.html").is_file()
+    assert json.loads((held / "ggship.json").read_text())["eval"]["passed"] is False
+
+
+def test_the_model_before_it_is_kept(shipped: Shipped, brief: Path) -> None:
+    first = shipped.client.digest(shipped.name)
+    shipped.again("--suite", brief, "--outtype", "f16")
+    assert shipped.client.digest(shipped.name) != first
+    assert shipped.client.digest(f"{shipped.name}:previous") == first
+    again = shipped.ggship("eval", shipped.name, cwd=shipped.folder / "dist")
+    assert "of 2 cases" in again, "the package's own suite"
+    assert "passed" in again
+
+
+def test_the_other_strategy_can_be_forced_or_is_refused(law: Any, brief: Path, tmp_path: Path) -> None:
     name, client, host = law
     if client.version() == "0.34.4":
         done = ggship("package", RUN, "--name", name, "--strategy", "adapter", "--host", host, cwd=tmp_path, code=4)
         assert "--strategy merge" in done.stderr
         assert not (tmp_path / "dist" / name).exists()
     else:
-        arguments = ["package", RUN, "--name", name, "--strategy", "merge", "--host", host, "--suite", short]
+        arguments = ["package", RUN, "--name", name, "--strategy", "merge", "--host", host, "--suite", brief]
         ggship(*arguments, cwd=tmp_path)
     assert names(client, name) <= {f"{name}:latest"}
-
-
-def test_a_model_that_fails_its_suite_never_goes_live(law: Any, short: Path, tmp_path: Path) -> None:
-    name, client, host = law
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, cwd=tmp_path)
-    live = client.digest(name)
-    before = sha256_file(tmp_path / "dist" / name / "ggship.json")
-    strict = tmp_path / "strict.yaml"
-    strict.write_text(
-        "version: 1\ntests:\n- id: impossible\n  prompt: Say nothing but XYZZY-1234.\n"
-        "  assert: [{type: equals, value: XYZZY-1234}]\n"
-    )
-    system = "You are someone else."
-    arguments = ["package", RUN, "--name", name, "--host", host, "--suite", strict, "--system", system]
-    done = ggship(*arguments, cwd=tmp_path, code=3)
-    assert "not live" in done.stderr
-    assert client.digest(name) == live
-    assert names(client, name) == {f"{name}:latest"}
-    assert sha256_file(tmp_path / "dist" / name / "ggship.json") == before
-    held = tmp_path / "dist" / f"{name}.held"
-    assert (held / "eval" / "report.html").is_file()
-    assert json.loads((held / "ggship.json").read_text())["eval"]["passed"] is False
-
-
-def test_the_model_before_it_is_kept(law: Any, short: Path, tmp_path: Path) -> None:
-    name, client, host = law
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, cwd=tmp_path)
-    first = client.digest(name)
-    ggship("package", RUN, "--name", name, "--host", host, "--suite", short, "--outtype", "f16", cwd=tmp_path)
-    assert client.digest(name) != first
-    assert client.digest(f"{name}:previous") == first
-    again = ggship("eval", name, cwd=tmp_path / "dist").stdout
-    assert "of 3 cases" in again, "the package's own suite"
-    assert "passed" in again
 
 
 KILLED = """
@@ -223,9 +264,9 @@ MOMENTS = [
 ]
 
 
-def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, short: Path, tmp_path: Path) -> None:
+def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, brief: Path, tmp_path: Path) -> None:
     name, client = "law-killed", OllamaClient(new_ollama)
-    arguments = ["package", RUN, "--name", name, "--host", new_ollama, "--suite", short, "--strategy", "merge"]
+    arguments = ["package", RUN, "--name", name, "--host", new_ollama, "--suite", brief, "--strategy", "merge"]
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     try:
@@ -236,7 +277,7 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, short:
             client.delete(name)
             out = tmp_path / f"killed-{number}"
             state = {**os.environ, "GGSHIP_STATE_DIR": str(tmp_path / f"state-{number}")}
-            command = [sys.executable, script, RUN, name, short, new_ollama, out, moment]
+            command = [sys.executable, script, RUN, name, brief, new_ollama, out, moment]
             done = subprocess.run(command, check=False, env=state)
             assert done.returncode == -signal.SIGKILL, moment
             assert (client.digest(name) is not None) == (moment == "after promote"), f"live too early: {moment}"
@@ -251,26 +292,26 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, short:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """sha256 by file, without what tells the time (the reports) and the checksums over those."""
+    """sha256 by file, without what tells the time (report.json) and the checksums over that."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    timed = {"eval/report.json", "eval/report.html", "eval/junit.xml", "SHA256SUMS"}
+    timed = {"eval/report.json", "SHA256SUMS"}
     return {name: sha256_file(path) for name, path in files.items() if name not in timed}
 
 
-def test_without_any_ollama_the_embedded_runtime_does_it_all(base_gguf: Path, short: Path, tmp_path: Path) -> None:
-    for strategy, suite in (("adapter", short), ("merge", short)):
-        name = f"law-{strategy}"
-        arguments = ["--runtime", "embedded", "--base", base_gguf, "--suite", suite, "--strategy", strategy]
-        ggship("package", RUN, "--name", name, *arguments, cwd=tmp_path)
-        document = json.loads((tmp_path / "dist" / name / "ggship.json").read_text())
-        assert document["eval"]["passed"] is True
-        assert document["prompt"]["proof"]["probes"] > 5
-        assert "passed" in ggship("eval", name, cwd=tmp_path).stdout
-        ggship("verify", name, cwd=tmp_path)
+def test_without_any_ollama_the_embedded_runtime_merges_too(base_gguf: Path, short: Path, tmp_path: Path) -> None:
+    """The adapter beside its base is what the demo does."""
+    name = "law-merge"
+    arguments = ["--runtime", "embedded", "--base", base_gguf, "--suite", short, "--strategy", "merge"]
+    ggship("package", RUN, "--name", name, *arguments, cwd=tmp_path)
+    document = json.loads((tmp_path / "dist" / name / "ggship.json").read_text())
+    assert document["eval"]["passed"] is True
+    assert document["prompt"]["proof"]["probes"] > 5
+    assert "passed" in ggship("eval", name, cwd=tmp_path).stdout
+    ggship("verify", name, cwd=tmp_path)
 
 
 def test_a_remote_server_gets_adapter_and_merge_alike(
-    old_ollama: str, new_ollama: str, base_gguf: Path, short: Path, tmp_path: Path
+    old_ollama: str, new_ollama: str, base_gguf: Path, brief: Path, tmp_path: Path
 ) -> None:
     """Remote is simulated: this process may not look at the server's files."""
     from ggship.plan import PackageOptions
@@ -280,7 +321,7 @@ def test_a_remote_server_gets_adapter_and_merge_alike(
     for host, base, strategy in ((old_ollama, None, "adapter"), (new_ollama, str(base_gguf), "merge")):
         client = OllamaClient(host)
         runtime = OllamaRuntime(client, reads_files=False)
-        options = PackageOptions(RUN, "law-remote", base=base, out=tmp_path / strategy, suite=short, host=host)
+        options = PackageOptions(RUN, "law-remote", base=base, out=tmp_path / strategy, suite=brief, host=host)
         try:
             shipped = package_run(options, runtime=runtime)
             assert shipped.plan.strategy == strategy
@@ -373,13 +414,13 @@ def test_a_connection_that_drops_leaves_nothing_behind(
         client.delete(name)
 
 
-def test_stopped_by_hand_it_cleans_up(new_ollama: str, short: Path, tmp_path: Path) -> None:
+def test_stopped_by_hand_it_cleans_up(new_ollama: str, brief: Path, tmp_path: Path) -> None:
     import time
 
     client = OllamaClient(new_ollama)
     name = "law-stopped"
     command = [sys.executable, "-m", "ggship", "package", str(RUN), "--name", name, "--host", new_ollama]
-    process = subprocess.Popen([*command, "--suite", str(short)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--suite", str(brief)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while f"{name}:ggship-base" not in names(client, name):
         time.sleep(0.1)
         assert process.poll() is None, process.communicate()[1]
