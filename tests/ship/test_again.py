@@ -34,11 +34,12 @@ def test_a_second_run_loads_no_numbers(shop):
     assert not imported & {"numpy", "gguf", "libgguf", "torch", "huggingface_hub"}
 
 
-def test_what_force_let_through_is_not_let_through_without_it(shop, tiny_run):
-    tiny_run(shop.run, trained=False)
-    assert shop.package(force=True, evaluate=False).ran
-    with pytest.raises(AdapterUnusable):
-        shop.package(evaluate=False)
+def test_what_force_let_through_is_not_let_through_without_it(shop, old_shop, tiny_run):
+    for each in (shop, old_shop):
+        tiny_run(each.run, trained=False)
+        assert each.package(force=True, evaluate=False).ran
+        with pytest.raises(AdapterUnusable):
+            each.package(evaluate=False)
 
 
 def test_a_prompt_that_force_let_through_is_proven_without_it(old_shop):

@@ -185,6 +185,25 @@ def test_ctrl_c_before_the_promotion_says_that_nothing_live_was_changed(shop, ca
     assert shop.server.models == {}
 
 
+def test_ctrl_c_while_it_is_promoted_promises_nothing(shop, capsys):
+    import os
+    import signal
+
+    class Promoting(dict):
+        def __setitem__(self, name, model):
+            super().__setitem__(name, model)
+            if name == "law:latest":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    shop.server.models = Promoting()
+    command = ["package", shop.run, "--name", "law", "--base", shop.base, "--host", shop.server.url, "--no-eval"]
+    assert shop.ggship(*command) == 130
+    said = capsys.readouterr().err
+    assert "Stopped." in said
+    assert "Nothing live was changed" not in said
+    assert set(shop.server.models) == {"law:latest"}
+
+
 def test_with_json_the_steps_are_plain_lines_on_stderr(shop, capsys):
     command = ["package", shop.run, "--name", "law", "--base", shop.base, "--host", shop.server.url, "--json"]
     assert shop.ggship(*command) == 0
