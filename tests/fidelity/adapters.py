@@ -41,6 +41,7 @@ def train(option: Option, arch: Architecture, model: Any, folder: Path, base: Pa
     """
     import peft
     import torch
+    import torch.utils.cpp_extension
 
     torch.manual_seed(zlib.crc32(f"{arch.name} {option.name}".encode()))
     fields = {key: _of(value, arch) for key, value in option.fields.items()}
@@ -50,6 +51,7 @@ def train(option: Option, arch: Architecture, model: Any, folder: Path, base: Pa
         fields |= _targets(option.targets, arch)
     config = getattr(peft, option.kind)(**{"task_type": "CAUSAL_LM", **fields})
     model.name_or_path = str(base)
+    torch.utils.cpp_extension.load = _compile_nothing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tuned = peft.get_peft_model(model, config)
@@ -66,6 +68,11 @@ def train(option: Option, arch: Architecture, model: Any, folder: Path, base: Pa
     for name in option.after:
         run = AFTER[name](run, tuned)
     return run, tuned
+
+
+def _compile_nothing(*_: Any, **__: Any) -> None:
+    """BOFT tries to compile a CUDA extension, for 10 seconds, and does without it (tuners/boft/layer.py)."""
+    raise RuntimeError("nothing is compiled in tests")
 
 
 def _move(tuned: Any, step: float) -> None:
@@ -93,7 +100,9 @@ def _targets(which: str, arch: Architecture) -> dict[str, Any]:
         "embedding-and-head": {"target_modules": [*linear, embedding, "lm_head"]},
         "only-embedding": {"target_modules": [embedding]},
         "only-head": {"target_modules": ["lm_head"]},
-        "norms": {"target_modules": ["input_layernorm", "post_attention_layernorm", "norm"]},
+        "ia3": {"target_modules": linear, "feedforward_modules": list(arch.mlp)},
+        "norms": {"target_modules": [*arch.norms, arch.norm]},
+        "biased": {"target_modules": list(arch.biased)},
         "router": {"target_modules": [*arch.attention, "gate"]},
         "experts": {
             "target_modules": list(arch.attention),
@@ -104,10 +113,10 @@ def _targets(which: str, arch: Architecture) -> dict[str, Any]:
 
 
 def _of(value: Any, arch: Architecture) -> Any:
-    """Names that differ by architecture stand as `$attention0`, `$mlp0`, `$embedding`, `$norm` in the fields."""
+    """Names that differ by architecture stand as `$attention0`, `$mlp0`, `$embedding`, `$norm` and so on."""
     if isinstance(value, str):
         names = {"$attention0": arch.attention[0], "$attention1": arch.attention[-1], "$embedding": arch.embedding}
-        names |= {"$mlp0": arch.linear[-1], "$norm": arch.norm}
+        names |= {"$mlp0": arch.linear[-1], "$norm": arch.norm, "$layernorm": arch.norms[0]}
         for name, meant in names.items():
             value = value.replace(name, meant)
         return value

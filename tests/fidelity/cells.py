@@ -38,7 +38,18 @@ def _over(route: str, architectures: tuple[str, ...], *options: str) -> list[Cel
     return [Cell(ARCHITECTURES[arch], OPTIONS[option], route) for option in options for arch in architectures]
 
 
-CELLS = (
+_SAVED = ("saved-norm", "saved-head", "saved-embedding", "saved-both", "saved-linear", "saved-norms")
+_DORA = ("dora", "dora-rslora", "dora-patterns", "dora-saved-norm", "dora-default-keys")
+_FACTORS = ("loha", "loha-patterns", "lokr", "lokr-full", "lokr-both", "lokr-factor", "adalora")
+_ROTATIONS = ("oft", "oft-cayley", "oft-terms", "oft-share", "coft")
+_BY_PEFT = (
+    "boft", "hra", "miss", "miss-bat", "fourierft", "shira", "c3a", "road", "delora", "gralora", "osf", "waveft",
+    "tinylora", "peanut", "deft", "glora", "hira", "unilora", "vblora", "supertuning", "randlora", "pvera",
+)  # fmt: skip
+_CHANGED_BASE = ("pissa", "pissa_niter", "olora", "loftq", "corda", "lora_ga")
+_NO_WEIGHTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
+
+PAIRS = (
     *_over("pairs", (*DENSE, *EXPERTS), "lora", "rslora", "alpha_pattern", "rank_pattern", "patterns-rslora"),
     *_over("pairs", DENSE, "rank_pattern-rslora", "float-alpha", "eva", "default-keys"),
     *_over("pairs", ("llama", "gemma3", "phi3", "qwen3_moe"), "negative-alpha", "subfolder", "sharded", "bfloat16"),
@@ -48,10 +59,37 @@ CELLS = (
     *_over("pairs", UNTIED, "embedding", "lm_head", "embedding-lm_head"),
     *_over("pairs", ("llama", "mistral"), "embedding-rslora"),
     *_over("pairs", ("llama", "qwen2", "gemma2"), "pissa-converted", "olora-converted", "pissa-converted-rslora"),
-    *_over("refused:changed-base", ("llama", "qwen3"), "pissa", "pissa_niter", "olora", "loftq", "corda", "lora_ga"),
+    *_over("pairs", ("llama",), "bias-all", "bias-lora"),
+)
+UPDATES = (
+    *_over("updates", (*DENSE, *EXPERTS), "dora", "saved-norm", "tokens"),
+    *_over("updates", ("llama", "gemma3", "phi3", "glm4"), *_DORA[1:], "saved-norms", "saved-linear"),
+    *_over("updates", UNTIED, "saved-head", "saved-embedding", "saved-both", "dora-embedding", "dora-lm_head"),
+    *_over("updates", ("llama", "mistral"), "saved-both-rslora", "tokens-by-module", "only-tokens"),
+    *_over("updates", ("llama-tied", "qwen2", "gemma3"), "embedding", "lm_head", "saved-head", "saved-embedding"),
+    *_over("updates", ("llama-tied", "gemma2"), "embedding-tied", "saved-embedding-tied"),
+    *_over("updates", ("qwen2", "glm4", "phi3"), "ia3", "ln_tuning", "vera-square"),
+    *_over("updates", ("llama", "qwen3", "phi3"), *_FACTORS, *_ROTATIONS, "ia3", "vera", "vera-drawn"),
+    *_over("updates", ("llama", "gemma2", "gemma3", "glm4"), "ln_tuning"),
+    *_over("updates", ("qwen2",), "bias-all", "bias-lora", "lora_bias"),
+    *_over("updates", ("llama", "mistral"), "lora_bias-linear"),
+    *_over("updates", ("gpt2",), "conv1d", "conv1d-rslora", "conv1d-dora", "saved-norm", "bias-all", "ia3"),
+    *_over("updates", EXPERTS, "experts", "experts-rslora", "only-experts"),
+)
+BY_PEFT = (
+    *_over("peft", ("llama",), *_BY_PEFT),
+    *_over("peft", ("gemma3", "qwen3_moe"), "boft", "hra", "miss", "road"),
+    *_over("peft", ("qwen2",), "beft"),
+)
+REFUSED = (
+    *_over("refused:changed-base", ("llama", "qwen3"), *_CHANGED_BASE),
     *_over("refused:replicated-layers", ("llama", "mistral"), "layer_replication"),
     *_over("refused:task", ("llama", "gemma2"), "seq_cls"),
     *_over("refused:variant", ("llama",), "qalora"),
     *_over("refused:zero-alpha", ("llama", "phi3"), "zero-alpha"),
-    *_over("refused:not-lora", ("llama", "qwen2"), "prompt_tuning", "prefix_tuning", "p_tuning"),
+    *_over("refused:not-lora", ("llama", "qwen2"), *_NO_WEIGHTS),
+    *_over("refused:tied", ("gemma2",), "embedding", "lm_head", "saved-embedding"),
+    *_over("refused:recomputed", ("llama",), "psoft", "frod"),
+    *_over("refused:unmergeable", ("llama",), "lily"),
 )
+CELLS = tuple({cell.name: cell for cell in (*PAIRS, *UPDATES, *BY_PEFT, *REFUSED)}.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,34 @@ from .processes import LlamaCpp, WarmRunner
 from .prompts import PROMPTS, reference
 
 HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fidelity-results", type=Path, help="write what the cells measured to this JSON file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    file = config.getoption("--fidelity-results", None)
+    if file and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(file))
+
+
+class Recorder:
+    """Collects what tests record as "noise" and "cell", from every worker, and writes it at the end of a green run."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._found: dict[str, list[Any]] = {"noise": [], "cells": []}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            for name, value in report.user_properties:
+                self._found[{"noise": "noise", "cell": "cells"}[name]].append(value)
+
+    def pytest_sessionfinish(self) -> None:
+        self._found["noise"].sort(key=lambda item: list(ARCHITECTURES).index(item["architecture"]))
+        self._found["cells"].sort(key=lambda item: item["name"])
+        self._file.write_text(json.dumps(self._found, indent=1), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .adapters import Option
+from .adapters import RANK, Option
+from .methods import METHODS
 
 _PATTERNED = {
     "rank_pattern": {"$attention0": 2, r"layers\.1\..*$attention1": 8, r"h\.1\..*$attention1": 8},
@@ -61,6 +62,75 @@ LORA = (
     Option("olora-converted", "OLoRA, converted", fields={"init_lora_weights": "olora"}, after=("converted",)),
 )
 
+_BOTH = {"modules_to_save": ["$embedding", "lm_head"]}
+_TIED = {"ensure_weight_tying": True}
+_TRANSPOSED = {"fan_in_fan_out": True}
+MERGED = (
+    Option("saved-norms", "modules_to_save: every norm", fields={"modules_to_save": ["$layernorm", "$norm"]}),
+    Option(
+        "saved-both-rslora", "modules_to_save: both, with rsLoRA", fields={**_BOTH, "use_rslora": True, **_PATTERNED}
+    ),
+    Option(
+        "saved-embedding-tied",
+        "modules_to_save: embeddings, ensure_weight_tying",
+        fields={"modules_to_save": ["$embedding"], **_TIED},
+    ),
+    Option("embedding-tied", "lora_embedding_A/B, ensure_weight_tying", targets="embedding", fields=_TIED),
+    Option("dora-lm_head", "DoRA of lm_head too", targets="head", fields={"use_dora": True}),
+    Option("dora-patterns", "DoRA with patterns", fields={"use_dora": True, **_PATTERNED}),
+    Option("dora-saved-norm", "DoRA and modules_to_save", fields={"use_dora": True, "modules_to_save": ["$norm"]}),
+    Option("dora-default-keys", "DoRA, keys of a raw state_dict", fields={"use_dora": True}, after=("default_keys",)),
+    Option(
+        "tokens-by-module",
+        "trainable_token_indices by module",
+        fields={"trainable_token_indices": {"$embedding": [7, 3, 250]}},
+    ),
+    Option("lora_bias-linear", "lora_bias on all linear layers", fields={"lora_bias": True}),
+    Option("conv1d", "fan_in_fan_out (Conv1D)", fields=_TRANSPOSED),
+    Option("conv1d-rslora", "fan_in_fan_out with rsLoRA", fields={**_TRANSPOSED, "use_rslora": True, **_PATTERNED}),
+    Option("conv1d-dora", "fan_in_fan_out with DoRA", fields={**_TRANSPOSED, "use_dora": True}),
+    Option("vera-square", "VeRA on square layers", kind="VeraConfig", fields={"r": 8}, targets="square", step=1.0),
+)
+_LINEAR_METHODS = {
+    "boft": ("BOFT", "BOFTConfig", {"boft_block_size": 4}, 0.3),
+    "hra": ("HRA", "HRAConfig", {"r": RANK}, 0.15),
+    "miss": ("MiSS", "MissConfig", {"r": 16}, 0.1),
+    "miss-bat": ("MiSS, bat", "MissConfig", {"r": 16, "init_weights": "bat"}, 0.1),
+    "fourierft": ("FourierFT", "FourierFTConfig", {"n_frequency": 100, "scaling": 100.0}, 0.1),
+    "shira": ("SHiRA", "ShiraConfig", {"r": RANK}, 0.1),
+    "c3a": ("C3A", "C3AConfig", {"block_size": 16}, 0.1),
+    "road": ("RoAd", "RoadConfig", {"group_size": 16}, 0.1),
+    "delora": ("DeLoRA", "DeloraConfig", {"r": RANK}, 0.1),
+    "gralora": ("GraLoRA", "GraloraConfig", {"r": RANK, "gralora_k": 2}, 0.1),
+    "osf": ("OSF", "OSFConfig", {"effective_rank": 16}, 0.1),
+    "waveft": ("WaveFT", "WaveFTConfig", {"n_frequency": 100}, 0.1),
+    "tinylora": ("TinyLoRA", "TinyLoraConfig", {"r": 2}, 0.1),
+    "psoft": ("PSOFT", "PsoftConfig", {"r": 8}, 0.1),
+    "peanut": ("PEANuT", "PeanutConfig", {"r": RANK}, 0.1),
+    "deft": ("DEFT", "DeftConfig", {"r": RANK}, 0.1),
+    "glora": ("GLoRA", "GloraConfig", {"r": RANK}, 0.1),
+    "hira": ("HiRA", "HiraConfig", {"r": RANK}, 0.2),
+    "unilora": ("UniLoRA", "UniLoraConfig", {"r": RANK}, 0.2),
+    "vblora": ("VB-LoRA", "VBLoRAConfig", {"r": RANK, "num_vectors": 30, "vector_length": 16}, 0.1),
+    "lily": ("Lily", "LilyConfig", {"r": RANK}, 0.1),
+    "supertuning": ("SuperTuning", "SupertuningConfig", {}, 0.1),
+}
+_SQUARE_METHODS = {
+    "randlora": ("RandLoRA", "RandLoraConfig", {"r": 8}, 0.1),
+    "frod": ("FRoD", "FrodConfig", {}, 0.1),
+    "pvera": ("PVeRA", "PveraConfig", {"r": 8}, 0.3),
+}
+PEFT = (
+    *(
+        Option(name, words, kind=kind, fields=fields, step=step)
+        for name, (words, kind, fields, step) in _LINEAR_METHODS.items()
+    ),
+    *(
+        Option(name, words, kind=kind, fields=fields, step=step, targets="square")
+        for name, (words, kind, fields, step) in _SQUARE_METHODS.items()
+    ),
+    Option("beft", "BEFT", kind="BeftConfig", targets="biased", step=0.2),
+)
 REFUSED = (
     Option("pissa", "PiSSA, not converted", fields={"init_lora_weights": "pissa"}),
     Option("pissa_niter", "PiSSA by fast SVD, not converted", fields={"init_lora_weights": "pissa_niter_4"}),
@@ -76,4 +146,4 @@ REFUSED = (
     Option("prefix_tuning", "prefix tuning", kind="PrefixTuningConfig", fields={"num_virtual_tokens": 4}, targets=""),
     Option("p_tuning", "P-tuning", kind="PromptEncoderConfig", fields={"num_virtual_tokens": 4}, targets=""),
 )
-OPTIONS = {option.name: option for option in (*LORA, *REFUSED)}
+OPTIONS = {option.name: option for option in (*LORA, *METHODS, *MERGED, *PEFT, *REFUSED)}

@@ -9,9 +9,17 @@ import numpy as np
 
 # The longest is longer than the sliding windows of gemma2 and gemma3.
 LENGTHS = (1, 5, 12, 40)
-PROMPTS = tuple(
-    tuple(int(token) for token in np.random.default_rng(length).integers(0, 256, length)) for length in LENGTHS
-)
+TRAINED_TOKENS = (3, 7, 250)  # what options that train single tokens train: every longer prompt has them
+
+
+def _prompt(length: int) -> tuple[int, ...]:
+    tokens = np.random.default_rng(length).integers(0, 256, length)
+    if length > len(TRAINED_TOKENS):
+        tokens[1 : 1 + len(TRAINED_TOKENS)] = TRAINED_TOKENS
+    return tuple(int(token) for token in tokens)
+
+
+PROMPTS = tuple(_prompt(length) for length in LENGTHS)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from ggship.bases.from_gguf import base_from_gguf
-from ggship.bases.model import Base
 from ggship.convert import convert_adapter
-from ggship.errors import Refused
+from ggship.convert.merging import merge_run
+from ggship.convert.routes import route_of
+from ggship.errors import NotExpressible
 from ggship.gguf.merge import merge_adapter
 from ggship.runner import Runner
-from ggship.runs import Run, obstacles, read_run
+from ggship.runs import read_run
 
 
 @dataclass(frozen=True)
@@ -28,28 +29,30 @@ class Shipped:
 def ship(run_dir: Path, folder: Path, gguf: Path, out: Path, runner: Runner) -> tuple[str, list[Shipped]]:
     """Everything ggship can make of the run on this base (its Hugging Face folder and its GGUF), and by which route.
 
-    Raises Refused where it makes nothing.
+    Raises NotExpressible where it makes nothing.
     """
     run = read_run(run_dir)
     base = replace(base_from_gguf(gguf), config_dir=folder)
-    return "pairs", _pairs(run, base, gguf, out, runner)
+    route = route_of(run, base)
+    merged = out / "merged.gguf"
+    if route.kind != "pairs":
+        merge_run(run, base, merged, route=route, runner=runner, threads=1)
+        return route.kind, [Shipped("merged", merged)]
+    adapter = out / "adapter.gguf"
+    convert_adapter(run, adapter, base=base, runner=runner)
+    served = Shipped("adapter", gguf, adapter)
+    if not route.mergeable:
+        with pytest.raises(NotExpressible):
+            merge_adapter(gguf, adapter, merged, threads=1)
+        return "pairs", [served]
+    merge_adapter(gguf, adapter, merged, threads=1)
+    return "pairs", [served, Shipped("merged", merged)]
 
 
-def refusal_codes(run_dir: Path, folder: Path, gguf: Path, out: Path, runner: Runner) -> tuple[str, ...]:
-    """The codes with which ggship refuses the run. AssertionError where it does not, or with another exit code."""
-    with pytest.raises(Refused) as refusal:
+def refusal_code(run_dir: Path, folder: Path, gguf: Path, out: Path, runner: Runner) -> str:
+    """The code with which ggship refuses the run. Fails where it does not, or says no reason."""
+    with pytest.raises(NotExpressible) as refusal:
         ship(run_dir, folder, gguf, out, runner)
     assert refusal.value.exit_code == 4
     assert refusal.value.where, "a refusal names its reason"
-    run = read_run(run_dir)
-    codes = [obstacle.code for obstacle in obstacles(run)]
-    if run.config.get("lora_alpha") == 0:
-        codes.append("zero-alpha")
-    return tuple(codes)
-
-
-def _pairs(run: Run, base: Base, gguf: Path, out: Path, runner: Runner) -> list[Shipped]:
-    adapter, merged = out / "adapter.gguf", out / "merged.gguf"
-    convert_adapter(run, adapter, base=base, runner=runner)
-    merge_adapter(gguf, adapter, merged, threads=1)
-    return [Shipped("adapter", gguf, adapter), Shipped("merged", merged)]
+    return refusal.value.code

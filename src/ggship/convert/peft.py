@@ -27,10 +27,24 @@ from ggship.runs.headers import read_headers
 from ggship.runs.model import Run
 
 MODULE = "ggship.convert.peft_child"
+WEIGHTS_MODULE = "ggship.convert.weights_child"
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_SECONDS = 4 * 3600.0
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OUTTYPES = {"f32": 4, "f16": 2, "bf16": 2}
+# peft_type of methods whose code was read (PEFT 0.21): all that they trained is in the adapter's file, or is drawn from
+# a seed in its config, and what they take from the base does not depend on the signs of a decomposition.
+READ_METHODS = frozenset(
+    ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "VERA", "OFT", "LN_TUNING", "TRAINABLE_TOKENS", "BOFT", "HRA", "MISS",
+     "FOURIERFT", "SHIRA", "C3A", "ROAD", "DELORA", "GRALORA", "OSF", "WAVEFT", "TINYLORA", "PEANUT", "DEFT", "GLORA",
+     "HIRA", "UNILORA", "VBLORA", "SUPERTUNING", "RANDLORA", "PVERA", "BEFT")
+)  # fmt: skip
+_REFUSED_METHODS = {
+    "PSOFT": ("recomputed", "PEFT rebuilds PSOFT's factors from the base by SVD, whose signs are each machine's own"),
+    "FROD": ("recomputed", "PEFT rebuilds FRoD's factors from the base, and not as they were when it was trained"),
+    "LILY": ("unmergeable", "PEFT has no merged form of Lily: what it computes depends on the input"),
+    "SHADOW": ("unmergeable", "PEFT has no merged form of Shadow: what it computes depends on the input"),
+}
 _NEEDED = ("torch", "transformers", "peft", "safetensors")
 _OVERHEAD_BYTES = 1_500_000_000  # torch, transformers, PEFT and what they allocate once
 _HINTS = {
@@ -38,6 +52,8 @@ _HINTS = {
     "base-unreadable": "pass the same model as a Hugging Face directory, --base DIRECTORY or hf:REPO",
     "keys-left-over": "pass the base that training named with --base, and the PEFT release that training used or later",
     "peft-refuses": "pass the base that training named with --base, and install the PEFT release that training used",
+    "not-proven": "serve it with Transformers and PEFT, or train with a method that ggship knows",
+    "recomputed": "serve it with Transformers and PEFT on the machine that trained it, or train with another method",
     "unmergeable": "serve it with Transformers and PEFT; there is no merged form of it",
     "unchanged": "check that training ran and that this is its output",
     "merged-differs": "serve it with Transformers and PEFT, or train with a method that merges exactly",
@@ -110,6 +126,7 @@ def merge_with_peft(
     Raises MissingExtra without ggship[hf], BaseNotFound where the base's weights are not there, NotExpressible where
     PEFT cannot merge the adapter or merges it into something else, ToolFailed with the child's last lines otherwise.
     """
+    _refuse_method(str(run.config.get("peft_type")))
     need_peft("merging this adapter with PEFT")
     _known(dtype, DTYPES, "dtype")
     if not (base.is_file() or weight_files(base)):
@@ -162,8 +179,9 @@ def merged_to_gguf(
     runner: Runner = run_subprocess,
     log: Path | None = None,
 ) -> Path:
-    """The merged model as a GGUF file, by the vendored converter, through `out`.partial.
+    """The weights of the merged model as a GGUF file, by the vendored converter, through `out`.partial.
 
+    It has no vocabulary: the weights are for the base's own GGUF file (gguf/updates/between.py).
     Raises ToolFailed with the converter's last lines, NotExpressible where the file would lack the output head: for
     some architectures the converter leaves one that is not the embedding out, without a word (gemma2).
     """
@@ -172,9 +190,18 @@ def merged_to_gguf(
     script = vendored_llama_cpp() / SCRIPT
     partial = out.with_name(f"{out.name}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, str(script), "--outtype", outtype, "--outfile", str(partial), str(merge.folder.resolve())]
+    argv = [
+        sys.executable,
+        "-m",
+        WEIGHTS_MODULE,
+        str(script),
+        "--outtype",
+        outtype,
+        "--outfile",
+        str(partial.resolve()),
+    ]
     try:
-        done = runner(argv, env=_environment(), timeout=TIMEOUT_SECONDS)
+        done = runner([*argv, str(merge.folder.resolve())], cwd=out.parent, env=_environment(), timeout=TIMEOUT_SECONDS)
         if done.returncode != 0 or not partial.is_file():
             raise _failed("llama.cpp's converter could not convert what PEFT merged", done, log)
         made = base_from_gguf(partial)
@@ -191,6 +218,14 @@ def merged_to_gguf(
     finally:
         partial.unlink(missing_ok=True)
     return out
+
+
+def _refuse_method(kind: str) -> None:
+    code, what = _REFUSED_METHODS.get(kind, ("", ""))
+    if kind not in READ_METHODS and not code:
+        code, what = "not-proven", "ggship does not know whether PEFT rebuilds all that was trained from the file alone"
+    if code:
+        raise _refusal({"code": code, "what": what, "where": f"adapter_config.json: peft_type {kind}"})
 
 
 def _base_shapes(base: Path) -> list[tuple[int, ...]]:

@@ -3,7 +3,7 @@
 `python -m ggship.convert.peft_child SPEC` reads a JSON file: base (a directory), gguf_file (a name in it, or null),
 adapter (a directory in PEFT's layout), tensors (the files that hold the adapter, in that directory or not), out,
 scratch (an empty folder of ours), result, dtype. It writes `out`, and to `result` what it did, or {"refused": {code,
-what, where}}: what would have come out wrong. torch and PEFT are imported here alone, and nothing of ggship is.
+what, where}}: what would have come out wrong. torch and PEFT are imported here, in a process that ends.
 """
 
 from __future__ import annotations
@@ -13,69 +13,65 @@ import re
 import shutil
 import sys
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
+
+from ggship.convert.peft_proof import (
+    RefusedError,
+    changed_weights,
+    checksums,
+    has_own_head,
+    largest,
+    log_probabilities,
+    make_probe,
+    plain_name,
+    refuse_left_over,
+    refuse_recomputed,
+)
 
 # Largest difference of a log-probability (nats) that merging may make, by rounding alone. A wrong merge differs as much
 # as the adapter itself does, so weights of 16 bits, which round away more, are measured against that.
 FLOAT32_LIMIT = 0.01
 HALF_LIMIT = 0.25
-PROBE_SHAPE = (2, 24)
-_LORA_NAME = re.compile(r"\.(lora_[AB])\.[^.]+(?=\.(weight|bias)$)|\.(lora_embedding_[AB])\.[^.]+$")
-_DEFAULT_NAME = re.compile(r"\.default(?=\.|$)")
 _VOCABULARY = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings|lm_head|embed_out)(\.|$).*weight$")
 # Words of PEFT's warnings that mean that the adapter was not loaded whole (peft_model.py, save_and_load.py).
 _ALARMS = ("missing adapter keys", "unexpected keys", "not initialized from the model checkpoint", "size mismatch")
 
 
-class RefusedError(Exception):
-    """Going on would give a wrong model."""
-
-    def __init__(self, code: str, what: str, where: str = "") -> None:
-        super().__init__(what)
-        self.told = {"code": code, "what": what, "where": where}
-
-
 def merge(spec: dict[str, Any]) -> dict[str, Any]:
     """Do what the module says; returns what the parent wants to know. Raises RefusedError."""
-    adapter, names = _plain_adapter(spec)
-    base = _load_base(spec, names)
-    before, probe = _checksums(base), _probe(base)
-    bare, tied = _log_probabilities(base, probe), not _untied(base)
-    tuned = _attach(base, adapter, names)
-    expected = _log_probabilities(tuned, probe)
-    effect = _largest(expected - bare)
+    adapter, shapes = _plain_adapter(spec)
+    base = _load_base(spec, shapes)
+    before, probe, tied = checksums(base), make_probe(base), not has_own_head(base)
+    bare = log_probabilities(base, probe)
+    tuned = _attach(base, adapter)
+    expected = log_probabilities(tuned, probe)
+    effect = largest(expected - bare)
     limit = FLOAT32_LIMIT if spec["dtype"] == "float32" else FLOAT32_LIMIT + HALF_LIMIT * effect
     merged = _merged(tuned)
-    difference = _largest(_log_probabilities(merged, probe) - expected)
+    difference = largest(log_probabilities(merged, probe) - expected)
     if not difference <= limit and tied:
         # PEFT merges an update of the embedding into the output head too where they are one tensor: two, then.
         del base, tuned, merged
-        merged = _merged(_attach(_with_own_head(_load_base(spec, names)), adapter, names))
-        difference = _largest(_log_probabilities(merged, probe) - expected)
+        merged = _merged(_attach(_with_own_head(_load_base(spec, shapes)), adapter))
+        difference = largest(log_probabilities(merged, probe) - expected)
     if not difference <= limit:
         raise RefusedError(
             "merged-differs",
             "the merged model answers otherwise than base and adapter together",
             f"a log-probability differs by {difference:.3g} nats ({limit:.3g} allowed); the adapter makes {effect:.3g}",
         )
-    after = _checksums(merged)
-    if before.keys() != after.keys():
-        odd = sorted(before.keys() ^ after.keys())
-        raise RefusedError("other-weights", "the merged model has other weights than the base", ", ".join(odd[:5]))
-    changed = [name for name, checksum in after.items() if before[name] != checksum]
-    if not changed:
-        raise RefusedError("unchanged", "merging changed nothing: the merged model is the base")
+    after = checksums(merged)
+    changed = changed_weights(before, after)
     merged.save_pretrained(spec["out"], safe_serialization=True)
     if spec["gguf_file"] is None:
         _copy_tokenizer(Path(spec["base"]), Path(spec["out"]))
     return {
         "weights": len(after),
-        "changed": sorted(changed),
+        "changed": changed,
         "effect": effect,
         "difference": difference,
-        "untied": _untied(merged),
+        "untied": has_own_head(merged),
         "versions": {name: sys.modules[name].__version__ for name in ("peft", "transformers", "torch")},
         "vocabulary": int(merged.get_input_embeddings().weight.shape[0]),
     }
@@ -91,7 +87,7 @@ def _plain_adapter(spec: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     for file in files:
         with safe_open(file, "pt") as opened:
             shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    plain = {name: _plain_name(name) for name in shapes}
+    plain = {name: plain_name(name) for name in shapes}
     if len(set(plain.values())) != len(plain):
         raise RefusedError("two-adapters", "the file holds more than one adapter", ", ".join(sorted(shapes)[:4]))
     if files != [folder / "adapter_model.safetensors"] or any(old != new for old, new in plain.items()):
@@ -101,13 +97,6 @@ def _plain_adapter(spec: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
         shutil.copyfile(folder / "adapter_config.json", scratch / "adapter_config.json")
         folder = scratch
     return folder, {plain[name]: shape for name, shape in shapes.items()}
-
-
-def _plain_name(name: str) -> str:
-    """As PEFT saves it: without the adapter's own name, which raw dumps of a state_dict keep."""
-    plain = _DEFAULT_NAME.sub("", _LORA_NAME.sub(lambda found: f".{found[1] or found[3]}", name))
-    # A module with a weight in the model, a bare tensor in the file (tuners/lora/model.py).
-    return plain.removesuffix(".weight") if plain.endswith(".lora_magnitude_vector.weight") else plain
 
 
 def _load_base(spec: dict[str, Any], adapter: dict[str, Any]) -> Any:
@@ -153,36 +142,25 @@ def _with_own_head(model: Any) -> Any:
     return model
 
 
-def _attach(base: Any, adapter: Path, names: dict[str, Any]) -> Any:
+def _attach(base: Any, adapter: Path) -> Any:
     """The base with the adapter, every tensor of whose file is in its place."""
-    import torch
     from peft import PeftModel
     from safetensors.torch import load_file
 
+    own = dict(base.named_buffers())
     _compile_nothing()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
             tuned = PeftModel.from_pretrained(base, adapter, is_trainable=False, torch_device="cpu")
-        except (KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        except (ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise RefusedError("peft-refuses", "PEFT cannot put this adapter on this base", _words(error)) from error
     alarms = [str(each.message) for each in said if any(alarm in str(each.message) for alarm in _ALARMS)]
     if alarms:
         raise RefusedError("keys-left-over", "PEFT did not find all of the adapter", "\n".join(alarms)[:600])
-    loaded = {
-        _plain_name(name).replace(".modules_to_save.", "."): tensor for name, tensor in tuned.state_dict().items()
-    }
-    left = []
-    for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
-        there = loaded.get(name)
-        if there is None or there.shape != tensor.shape or not torch.equal(there, tensor.to(there.dtype)):
-            left.append(name)
-    if left:
-        raise RefusedError(
-            "keys-left-over",
-            f"PEFT left {len(left)} of the adapter's {len(names)} tensors out",
-            ", ".join(sorted(left)[:5]),
-        )
+    file = load_file(adapter / "adapter_model.safetensors")
+    refuse_left_over(tuned, file)
+    refuse_recomputed(tuned, own, file)
     return tuned.eval()
 
 
@@ -209,40 +187,6 @@ def _merged(tuned: Any) -> Any:
     if left:
         raise RefusedError("unmergeable", "PEFT left parts of the adapter unmerged", ", ".join(left[:5]))
     return merged.eval()
-
-
-def _probe(model: Any) -> Any:
-    import torch
-
-    size = int(model.get_input_embeddings().weight.shape[0])
-    return torch.randint(0, size, PROBE_SHAPE, generator=torch.Generator().manual_seed(0))
-
-
-def _log_probabilities(model: Any, probe: Any) -> Any:
-    """Of every next token after every token of the probe, float32 [rows, length, vocabulary]."""
-    import torch
-
-    with torch.no_grad():
-        return torch.log_softmax(model(input_ids=probe, use_cache=False).logits.float(), dim=-1)
-
-
-def _largest(difference: Any) -> float:
-    return float(difference.abs().max())
-
-
-def _checksums(model: Any) -> dict[str, int]:
-    import torch
-
-    return {
-        name: zlib.crc32(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-        for name, tensor in model.state_dict().items()
-    }
-
-
-def _untied(model: Any) -> bool:
-    """Whether the output head is a matrix of its own."""
-    head = model.get_output_embeddings()
-    return head is not None and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr()
 
 
 def _copy_tokenizer(base: Path, out: Path) -> None:

@@ -54,6 +54,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 _OTHER_METHODS: dict[str, dict[str, tuple[str, ...]]] = {
     "ADALORA": {"rank_pattern": ("object", "null")},
     "OFT": {"r": ("count or zero", "null")},
+    "SUPERTUNING": {"r": ("count", "null"), "lora_alpha": ("number", "null")},
 }
 _WORDS = {
     "text": "a text",
