@@ -16,6 +16,7 @@ GgshipError                     1  something went wrong
 ├── BaseNotFound                1  no base model could be found
 ├── MissingExtra                1  an optional dependency is needed
 ├── ToolFailed                  1  a subprocess failed or took too long
+├── NoRoom                      1  the disk or the memory is too small for what would be done
 ├── Busy                        1  another ggship works on the same package
 ├── Damaged                     1  a digest or law of a package does not hold
 └── ServerError                 1  a server answered with an error
@@ -119,6 +120,10 @@ class MissingExtra(GgshipError):
 
 class ToolFailed(GgshipError):
     """A subprocess failed or took too long."""
+
+
+class NoRoom(GgshipError):
+    """The disk or the memory is too small for what would be done; found out before anything was."""
 
 
 class Busy(GgshipError):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from huggingface_hub import errors
 
 from ggship.bases import find_base
-from ggship.bases.hub import HubRef, locate
-from ggship.errors import BadFile, BaseNotFound, Refused, ServerError, UsageError
+from ggship.errors import BadFile, BaseNotFound, Refused, UsageError
 
 
 def test_a_gguf_file(workshop):
@@ -98,12 +94,16 @@ def test_a_directory_with_one_gguf_file(workshop):
     [
         ({"general__type": "adapter"}, "adapter"),
         ({"general__type": "mmproj"}, "mmproj"),
-        ({"split__count": 3}, "3 parts"),
     ],
 )
 def test_a_gguf_file_that_is_no_whole_model(keys, says, workshop):
     with pytest.raises(Refused, match=says):
         find_base(None, str(workshop.gguf(**keys)))
+
+
+def test_a_part_of_a_split_model_alone(workshop):
+    with pytest.raises(BadFile, match="one of 3 parts"):
+        find_base(None, str(workshop.gguf(split__count=3)))
 
 
 def test_an_adapter_instead_of_a_base(workshop):
@@ -159,60 +159,6 @@ class TestHub:
     def test_what_is_no_repository(self, ref, workshop):
         with pytest.raises((UsageError, BaseNotFound)):
             find_base(None, ref)
-
-
-class Hub:
-    """Stands in for huggingface_hub: gives `result`, or raises it, and remembers how it was asked."""
-
-    def __init__(self, result):
-        self.result, self.asked = result, []
-
-    def hf_hub_download(self, *arguments, **options):
-        self.asked.append((arguments, options))
-        if isinstance(self.result, Exception):
-            raise self.result
-        return str(self.result)
-
-    snapshot_download = hf_hub_download
-
-
-class TestPull:
-    @pytest.mark.parametrize("pull", [False, True])
-    def test_the_network_is_used_only_when_asked(self, pull, tmp_path):
-        hub = Hub(tmp_path / "snapshots" / "abc" / "x.gguf")
-        assert locate(HubRef("org/Tiny", "v2", "x.gguf"), pull=pull, hub=hub) == (hub.result, "abc")
-        ((arguments, options),) = hub.asked
-        assert arguments == ("org/Tiny", "x.gguf")
-        assert options["local_files_only"] is not pull
-        assert options["revision"] == "v2"
-
-    def test_no_code_and_no_pickles_are_downloaded(self, tmp_path):
-        hub = Hub(tmp_path)
-        locate(HubRef("org/Tiny"), pull=True, hub=hub)
-        patterns = hub.asked[0][1]["allow_patterns"]
-        assert not [
-            name for name in ("modeling_x.py", "pytorch_model.bin", "x.pt") if any(map(Path(name).match, patterns))
-        ]
-
-    def test_a_repository_of_gguf_files_wants_one_named(self, workshop):
-        snapshot = workshop.cache("org/Tiny-GGUF")
-        for file in snapshot.iterdir():
-            file.unlink()
-        with pytest.raises(UsageError) as caught:
-            find_base(None, "hf:org/Tiny-GGUF")
-        assert "--base hf:org/Tiny-GGUF:FILE.gguf" in caught.value.hint
-
-    @pytest.mark.parametrize(
-        ("error", "kind", "says"),
-        [
-            (errors.LocalEntryNotFoundError("no connection"), ServerError, "could not be downloaded"),
-            (OSError("broken pipe"), ServerError, "could not be downloaded"),
-            (errors.HFValidationError("bad"), UsageError, "no name of a model"),
-        ],
-    )
-    def test_what_goes_wrong_is_told_apart(self, error, kind, says):
-        with pytest.raises(kind, match=says):
-            locate(HubRef("org/Tiny"), pull=True, hub=Hub(error))
 
 
 class TestOllama:

@@ -7,15 +7,19 @@ from typing import Any
 
 from ggship.bases.model import Base, BaseTensor
 from ggship.errors import BadFile, Refused
-from ggship.gguf.reader import GgufFile, read_gguf
+from ggship.gguf.parts import read_model
+from ggship.gguf.reader import GgufFile
 from ggship.gguf.values import ValueType
 
 _LONG = 64  # items of an array that is still worth keeping: the vocabulary has 100,000
 
 
 def base_from_gguf(file: Path, *, ref: str = "", found: str = "as you named it") -> Base:
-    """The base in that file. Raises BadFile where it is damaged, Refused where it is no whole language model."""
-    header = read_gguf(file)
+    """The base in that file, or in that and the other parts of a split one, whichever was named.
+
+    Raises BadFile where it is damaged or parts are missing, Refused where it is no language model.
+    """
+    header = read_model(file)
     metadata = _short_values(header)
     _refuse_parts(file, header, metadata)
     template = metadata.get("tokenizer.chat_template")
@@ -23,7 +27,7 @@ def base_from_gguf(file: Path, *, ref: str = "", found: str = "as you named it")
         ref=ref or str(file),
         architecture=header.architecture,
         found=found,
-        gguf=file,
+        gguf=header.path,
         tensors={tensor.name: BaseTensor(tensor.name, tensor.shape, tensor.type_name) for tensor in header.tensors},
         metadata=metadata,
         chat_template=template if isinstance(template, str) else None,
@@ -47,11 +51,4 @@ def _refuse_parts(file: Path, header: GgufFile, metadata: dict[str, Any]) -> Non
             f"that GGUF file is no base model: its general.type is {kind}",
             where=str(file),
             hint="pass the model that the adapter was trained on with --base",
-        )
-    parts = metadata.get("split.count", 0)
-    if isinstance(parts, int) and parts > 1:
-        raise Refused(
-            f"that GGUF file is one of {parts} parts",
-            where=str(file),
-            hint=f"join them first: llama-gguf-split --merge {file.name} whole.gguf",
         )

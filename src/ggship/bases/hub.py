@@ -1,4 +1,8 @@
-"""Find a model in the Hugging Face cache, or download it where that was asked for."""
+"""Find a model in the caches of the hubs: Hugging Face's, and ModelScope's for what training got from there.
+
+Files and links alone, no library and no network. The layout of Hugging Face's cache is documented ("Understand
+caching"): models--ORG--NAME/refs/REVISION holds a commit, snapshots/COMMIT/ the files of it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,20 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ggship.errors import BaseNotFound, ServerError, UsageError
+from ggship.bases.hub_files import Choice, choose_files
+from ggship.errors import BaseNotFound, UsageError
 
-# What a base needs: config, weights, tokenizer. No code, no pickles, no weights of other frameworks.
-_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _REF = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubRef:
-    """REPO[@REV][:FILE], taken apart. revision is "" for the main branch, file "" for the whole model."""
+    """REPO[@REV][:FILE], taken apart. revision is "" for the main branch, file "" for the whole model.
+
+    file may be a file of the repository, a pattern (`*Q4_K_M*`), or the quantization that tells it (`Q4_K_M`).
+    """
 
     repository: str
     revision: str = ""
@@ -28,12 +34,25 @@ class HubRef:
         return f"hf:{self.repository}{revision}" + (f":{self.file}" if self.file else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A model in a cache. path: its directory, or (the first part of) its GGUF file. commit: "" where unknown.
+
+    choice: which files of the repository it is, and why those.
+    """
+
+    path: Path
+    commit: str
+    choice: Choice
+
+
 def parse_hub_ref(text: str) -> HubRef:
     """Take REPO[@REV][:FILE] apart. Raises UsageError."""
     match = _REF.fullmatch(text)
-    if match is None or ".." in (match["file"] or "").split("/"):
+    if match is None or ".." in (match["file"] or "").split("/") or ".." in match["repo"]:
         raise UsageError(
-            f"this is no model on the Hugging Face hub: hf:{text}", hint="write hf:ORG/NAME[@REVISION][:FILE.gguf]"
+            f"this is no model on the Hugging Face hub: hf:{text}",
+            hint="write hf:ORG/NAME[@REVISION][:FILE.gguf], or hf:ORG/NAME:Q4_K_M for that quantization",
         )
     return HubRef(match["repo"], match["revision"] or "", match["file"] or "")
 
@@ -47,6 +66,11 @@ def cache_directory() -> Path:
     return (Path(home).expanduser() if home else cache / "huggingface") / "hub"
 
 
+def repository_directory(repository: str) -> Path:
+    """Where the cache keeps that repository, or would."""
+    return cache_directory() / f"models--{repository.replace('/', '--')}"
+
+
 def cached_repositories() -> tuple[str, ...]:
     """ORG/NAME of every model in the cache."""
     cache = cache_directory()
@@ -55,50 +79,67 @@ def cached_repositories() -> tuple[str, ...]:
     return tuple(f"{part[1]}/{part[2]}" for part in parts if len(part) == 3)
 
 
-def locate(ref: HubRef, *, pull: bool = False, hub: Any = None) -> tuple[Path, str]:
-    """(the file or directory in the cache, its commit). Downloads nothing unless `pull`.
+def find_cached(ref: HubRef) -> Located | None:
+    """The model in the cache, as whole as it lies there; None where nothing of it does.
 
-    hub: what has hf_hub_download and snapshot_download; huggingface_hub itself by default.
-    Raises BaseNotFound where it is not in the cache, or where the hub has no such model; ServerError where the hub
-    cannot be reached.
+    Raises UsageError where several of its files could be meant, BaseNotFound where some are there but not the one
+    that was asked for.
     """
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    hub = hub or huggingface_hub
-    common = {"revision": ref.revision or None, "cache_dir": str(cache_directory()), "local_files_only": not pull}
-    try:
-        if ref.file:
-            path = Path(hub.hf_hub_download(ref.repository, ref.file, **common))
-        else:
-            path = Path(hub.snapshot_download(ref.repository, allow_patterns=_PATTERNS, **common))
-    except errors.HFValidationError as error:
-        raise UsageError(
-            f"this is no name of a model on the Hugging Face hub: {ref.repository}", where=str(error).splitlines()[0]
-        ) from error
-    except errors.LocalEntryNotFoundError as error:  # with `pull` too: then the hub did not answer
-        raise _unreachable(ref, error) if pull else _absent(ref) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise BaseNotFound(
-            f"the Hugging Face hub has no {ref}, or you may not read it",
-            where=str(error).strip().splitlines()[0],
-            hint="for a gated model: accept its licence on its page, then set HF_TOKEN",
-        ) from error
-    except (errors.HfHubHTTPError, OSError) as error:
-        raise _unreachable(ref, error) if pull else _absent(ref) from error
-    commit = re.search(r"/snapshots/([^/]+)", path.as_posix())
-    return path, commit[1] if commit else ""
+    commit = _commit(ref)
+    snapshot = repository_directory(ref.repository) / "snapshots" / commit if commit else None
+    if snapshot is None or not snapshot.is_dir():
+        return None
+    sizes = {
+        path.relative_to(snapshot).as_posix(): path.stat().st_size
+        for path in sorted(snapshot.rglob("*"))
+        if path.is_file()
+    }
+    if not sizes:
+        return None
+    choice = choose_files(sizes, ref.file, str(ref))
+    return Located(snapshot / choice.path, commit, choice)
 
 
-def _absent(ref: HubRef) -> BaseNotFound:
+def absent(ref: HubRef) -> BaseNotFound:
+    """The error for a model that is not in the cache, or not all of it."""
     return BaseNotFound(
         f"{ref} is not in the Hugging Face cache", where=str(cache_directory()), hint="add --pull to download it"
     )
 
 
-def _unreachable(ref: HubRef, error: Exception) -> ServerError:
-    return ServerError(
-        f"{ref} could not be downloaded",
-        where=str(error).strip().splitlines()[0],
-        hint="check the connection to the Hugging Face hub (HF_ENDPOINT names a mirror), or pass a file with --base",
-    )
+def modelscope_directory(repository: str) -> Path | None:
+    """Where ModelScope's cache holds that repository; None where it does not.
+
+    modelscope/utils/file_utils.py and hub/utils/utils.py: $MODELSCOPE_CACHE is the folder above `hub` since 1.18, was
+    `hub` itself before; newer releases put `models` below it. A dot in a name is kept as `___`.
+    """
+    named = os.environ.get("MODELSCOPE_CACHE")
+    roots = ([Path(named).expanduser()] if named else []) + [Path("~/.cache/modelscope").expanduser()]
+    org, _, name = repository.partition("/")
+    for root in roots:
+        for below in (root / "hub" / "models", root / "hub", root / "models", root):
+            for spelled in dict.fromkeys((name.replace(".", "___"), name)):
+                place = below / org / spelled
+                if place.is_dir() and any(place.iterdir()):
+                    return place
+    return None
+
+
+def _commit(ref: HubRef) -> str:
+    """The commit that the revision means in the cache; "" where it knows none.
+
+    Without a revision it is the main branch as it was last seen, or the only commit that there is.
+    """
+    home = repository_directory(ref.repository)
+    revision = ref.revision or "main"
+    try:
+        return (home / "refs" / revision).read_text("utf-8").strip()
+    except OSError:
+        pass
+    snapshots = home / "snapshots"
+    commits = [path.name for path in snapshots.iterdir()] if snapshots.is_dir() else []
+    if ref.revision:
+        same = [commit for commit in commits if _COMMIT.fullmatch(revision) and commit.startswith(revision)]
+    else:
+        same = commits
+    return same[0] if len(same) == 1 else ""

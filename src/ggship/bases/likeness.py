@@ -66,5 +66,5 @@ def _last(named: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    words = re.findall(r"[a-z0-9.]+", name.lower().removesuffix(".gguf"))
+    words = re.findall(r"[a-z0-9.]+", name.lower().removesuffix(".gguf").replace("___", "."))
     return [word for word in dict.fromkeys(word.strip(".") for word in words) if word and not _NOISE.match(word)]

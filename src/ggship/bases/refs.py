@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ggship.bases.from_directory import base_from_directory, is_base_directory
+from ggship.bases.from_directory import base_from_directory, is_base_directory, weight_files
 from ggship.bases.from_gguf import base_from_gguf
-from ggship.bases.hub import HubRef, locate, parse_hub_ref
+from ggship.bases.hub import HubRef, Located, absent, find_cached, parse_hub_ref
 from ggship.bases.likeness import repository_of
 from ggship.bases.model import Base
 from ggship.bases.served import OllamaLister, base_from_ollama
 from ggship.errors import BaseNotFound, UsageError
+from ggship.gguf.parts import first_part
 
 _HERE = Path()
+_TOKENIZERS = frozenset(
+    ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+)
 
 
 def resolve_ref(ref: str, *, ollama: OllamaLister | None = None, pull: bool = False, cwd: Path = _HERE) -> Base:
@@ -44,17 +48,37 @@ def resolve_ref(ref: str, *, ollama: OllamaLister | None = None, pull: bool = Fa
 
 
 def from_hub(ref: HubRef, *, pull: bool, found: str) -> Base:
-    """The base in the Hugging Face cache; downloaded to it first where `pull` says so."""
-    path, commit = locate(ref, pull=pull)
-    if path.is_dir():
-        if not is_base_directory(path) and not _gguf_files(path):
-            raise UsageError(
-                f"which file of {ref} is the base? It holds no config.json",
-                where=str(path),
-                hint=f"name a GGUF file of it: --base {ref}:FILE.gguf",
-            )
-        return _from_directory(path, ref=str(ref), found=found, revision=commit)
-    return replace(base_from_gguf(path, ref=str(ref), found=found), revision=commit)
+    """The base in the Hugging Face cache; without all of it there, downloaded first where `pull` says so.
+
+    What is whole in the cache is taken without asking the hub anything.
+    """
+    try:
+        located = find_cached(ref)
+    except BaseNotFound as error:
+        if not pull:
+            raise absent(ref) from error
+        located = None
+    except UsageError:
+        if not pull:
+            raise
+        located = None
+    if pull and (located is None or not _whole(located)):
+        from ggship.bases.download import download
+
+        located = download(ref)
+    if located is None or (located.choice.path and not located.choice.weights):
+        raise absent(ref)
+    found = f"{found}; {located.choice.why}" if located.choice.why else found
+    if located.choice.path:
+        return replace(base_from_gguf(located.path, ref=str(ref), found=found), revision=located.commit)
+    return _from_directory(located.path, ref=str(ref), found=found, revision=located.commit)
+
+
+def _whole(located: Located) -> bool:
+    """Whether nothing of it is left to download: of a directory, weights and tokenizer."""
+    if located.choice.path:
+        return located.choice.weights
+    return bool(weight_files(located.path)) and not _TOKENIZERS.isdisjoint(located.choice.files)
 
 
 def _from_directory(path: Path, *, ref: str, found: str = "as you named it", revision: str = "") -> Base:
@@ -77,4 +101,6 @@ def _from_directory(path: Path, *, ref: str, found: str = "as you named it", rev
 
 
 def _gguf_files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*.gguf") if path.is_file())
+    """The models in GGUF that lie there: a file each, of a split one its first part."""
+    files = sorted(path for path in directory.glob("*.gguf") if path.is_file())
+    return [path for path in files if first_part(path) in (None, path.name)]

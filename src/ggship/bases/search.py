@@ -10,12 +10,13 @@ from pathlib import Path
 from ggship.bases.fit import check_fit, fits
 from ggship.bases.from_directory import base_from_directory, is_base_directory, weight_files
 from ggship.bases.from_gguf import base_from_gguf
-from ggship.bases.hub import HubRef, cached_repositories
+from ggship.bases.hub import HubRef, cached_repositories, modelscope_directory
 from ggship.bases.likeness import likeness, repository_of, tells_a_model, unquantized
 from ggship.bases.model import Base
 from ggship.bases.refs import from_hub, resolve_ref
 from ggship.bases.served import OllamaLister, base_from_ollama
 from ggship.errors import BaseNotFound, GgshipError, ServerError, UsageError
+from ggship.gguf.parts import first_part
 from ggship.runs.model import Run
 
 _HERE = Path()
@@ -125,7 +126,7 @@ def find_base(
     for place, candidates in (
         ("beside the run", _beside(run, search)),
         ("Ollama", _served(run, ollama, search)),
-        ("the Hugging Face cache", _cached(run, pull, search)),
+        ("the caches of Hugging Face and ModelScope", _from_caches(run, pull, search)),
     ):
         found = search.take(place, candidates)
         if found is not None:
@@ -153,6 +154,8 @@ def _beside(run: Run, search: _Search) -> Iterator[Base]:
             if path in (top, run.path.absolute()):
                 continue
             if path.suffix == ".gguf" and path.is_file():
+                if first_part(path) not in (None, path.name):
+                    continue  # its first part stands for the whole model
                 read = partial(base_from_gguf, path)
             elif path.is_dir() and is_base_directory(path):
                 read = partial(base_from_directory, path)
@@ -184,6 +187,21 @@ def _served(run: Run, ollama: OllamaLister | None, search: _Search) -> Iterator[
                 yield base
             else:
                 yield from search.read(ref, partial(look, name), _HOLDS)
+
+
+def _from_caches(run: Run, pull: bool, search: _Search) -> Iterator[Base]:
+    """What lies in the caches; with `pull`, and no weights there, what the hub has."""
+    there = [*_cached(run, False, search), *_modelscope(run, search)]
+    if pull and not any(base.gguf or (base.config_dir and weight_files(base.config_dir)) for base in there):
+        there = list(_cached(run, True, search)) or there
+    yield from there
+
+
+def _modelscope(run: Run, search: _Search) -> Iterator[Base]:
+    repository = repository_of(run.base_named)[0]
+    path = modelscope_directory(unquantized(repository)) if repository else None
+    if path is not None:
+        yield from search.read(str(path), partial(resolve_ref, str(path)), "the ModelScope cache holds it")
 
 
 def _cached(run: Run, pull: bool, search: _Search) -> Iterator[Base]:
