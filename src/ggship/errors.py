@@ -23,7 +23,8 @@ GgshipError                     1  something went wrong
     ├── ServerUnreachable          nothing answers at that address
     └── NoRuntime                  neither Ollama nor the embedded runtime is at hand
 
-The command line prints `message`, then `where`, then `hint`; a library user reads the same three attributes.
+The command line prints `message`, then `where`, then `hint`; a library user reads the same three attributes. `rule` is
+the code that docs/rules.md explains the error under, where there is one.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ from typing import ClassVar
 
 
 class GgshipError(Exception):
-    """Base of all errors: what went wrong, where, and what to type next."""
+    """Base of all errors: what went wrong, where, and what to type next. rule: a code of docs/rules.md, or ""."""
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", hint: str = "", rule: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.hint = hint
+        self.rule = rule
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.message, self.where) if part)
@@ -67,8 +69,8 @@ class Refused(GgshipError):
 class NotExpressible(Refused):
     """The target format cannot carry what was trained. code: the obstacle's, for programs (runs/obstacles.py)."""
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "", code: str = "") -> None:
-        super().__init__(message, where=where, hint=hint)
+    def __init__(self, message: str, *, where: str = "", hint: str = "", code: str = "", rule: str = "") -> None:
+        super().__init__(message, where=where, hint=hint, rule=rule)
         self.code = code
 
 

@@ -42,6 +42,8 @@ class PackageOptions:
     checkpoint: str | None = None
     pull: bool = False
     force: bool = False
+    allow_pickle: bool = False
+    strict: bool = False
 
     @property
     def folder(self) -> Path:

@@ -23,6 +23,7 @@ from ggship.releases.promotion import base_name, check_public_name, staging_name
 from ggship.releases.turns import own_turn
 from ggship.runner import Runner, run_subprocess
 from ggship.runs import read_run
+from ggship.runs.findings import findings, refuse_warnings
 from ggship.runtimes.model import Runtime
 from ggship.stages.base_file import BaseFile
 from ggship.stages.job import Job
@@ -56,12 +57,15 @@ def prepare(
 
     check_public_name(options.name)
     package_place(options.folder, options.name)
-    run = read_run(options.run, checkpoint=options.checkpoint)
+    run = read_run(options.run, checkpoint=options.checkpoint, allow_pickle=options.allow_pickle)
     refuse_inexpressible(run)
     # Where the model will not run on an Ollama, its base may be on one all the same.
     held = holding_of(runtime) or holding_for(options.base, options.host)
     base = find_base(run, options.base, ollama=held, pull=options.pull)
     fit = check_fit(run, base)
+    found = findings(run, base)
+    if options.strict:
+        refuse_warnings(found)
     plan = decide(options, run, base, runtime, fit)
     refuse_tied(run, base, merging=plan.strategy == "merge")
     prompt = plan_prompt(run, base, options, plan)
@@ -83,6 +87,7 @@ def prepare(
         digests=digests,
         clock=clock or SystemClock(),
         runner=runner,
+        findings=found,
     )
 
 

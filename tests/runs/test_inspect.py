@@ -61,6 +61,7 @@ def test_says_what_a_user_wants_to_know(inspect, law_run):
         "tokenizer_config.json",
         "{% for m in messages %}{{ m }}",
         "every trained number can be expressed",
+        "GS502 The checkpoint that training held to be best",
     ):
         assert words in result.output, words
 
@@ -93,7 +94,7 @@ def test_json_has_the_documented_keys(inspect, law_run):
     assert document["schema"] == "ggship.inspect/1"
     assert set(document) == {
         "schema", "root", "path", "chosen", "trainer", "base", "adapter", "modules", "checkpoints", "tokenizer",
-        "chat_template", "obstacles", "unexpressed", "notes",
+        "chat_template", "obstacles", "unexpressed", "findings", "notes",
     }  # fmt: skip
     assert document["modules"][0] == {
         "name": "model.layers.0.self_attn.q_proj",

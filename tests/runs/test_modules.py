@@ -8,6 +8,7 @@ import pytest
 
 from ggship.errors import BadFile
 from ggship.runs import obstacles, read_run
+from ggship.runs.findings import findings
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -61,9 +62,10 @@ def test_rank_of_the_tensors_counts_and_a_difference_stays_visible(run_maker):
     q, v = run.modules[:2]
     assert (q.rank, q.rank_named, q.scale) == (8, 16, 2.0)
     assert (v.rank, v.rank_named) == (8, 8)
-    assert "r 16" in run.notes[0]
-    assert "r 8" in run.notes[0]
-    assert "1 more" in run.notes[0]
+    (seen,) = [finding.evidence for finding in findings(run) if finding.code == "GS103"]
+    assert "r 16" in seen
+    assert "r 8" in seen
+    assert "1 more" in seen
 
 
 def test_raw_state_dicts_keep_the_adapters_name(run_maker):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ggship.cli.options import (
+    allow_pickle_option,
     base_option,
     converter_option,
     force_option,
@@ -15,8 +16,9 @@ from ggship.cli.options import (
     json_option,
     outtype_option,
     run_argument,
+    strict_option,
 )
-from ggship.cli.terminal import Terminal
+from ggship.cli.terminal import Terminal, warn_of
 
 
 @click.command()
@@ -27,6 +29,8 @@ from ggship.cli.terminal import Terminal
 @outtype_option
 @host_option
 @force_option
+@allow_pickle_option
+@strict_option
 @json_option
 @click.pass_obj
 def convert(
@@ -38,6 +42,8 @@ def convert(
     outtype: str,
     host: str | None,
     force: bool,
+    allow_pickle: bool,
+    strict: bool,
 ) -> None:
     """Convert the adapter of RUN to GGUF.
 
@@ -47,10 +53,12 @@ def convert(
     from ggship.convert import choose_converter, convert_adapter
     from ggship.progress import counting
     from ggship.runs import read_run
+    from ggship.runs.findings import findings
     from ggship.runtimes.holding import holding_for
 
-    read = read_run(run)
+    read = read_run(run, allow_pickle=allow_pickle)
     found = find_base(read, base, ollama=holding_for(base, host))
+    warn_of(terminal, findings(read, found), strict=strict)
     with terminal.steps() as steps:
         chosen, why = choose_converter(read, found, converter)
         steps.start(f"Converting ({chosen}: {why})", 2 * len(read.modules))

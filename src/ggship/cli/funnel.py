@@ -52,12 +52,23 @@ def show(error: GgshipError) -> None:
     from ggship.cli.terminal import harmless
 
     red = not os.environ.get("NO_COLOR") and sys.stderr.isatty()
-    message = harmless(error.message)
+    rule = _rule(error)
+    message = harmless(error.message) + (f" [{rule}]" if rule and rule not in error.message else "")
     click.echo(click.style("error: ", fg="red", bold=True) + message if red else f"error: {message}", err=True)
     for line in harmless(error.where).splitlines():
         click.echo(f"   {line}", err=True)
     for number, line in enumerate(harmless(error.hint).splitlines()):
         click.echo(f" {'→' if number == 0 else ' '} {line}", err=True)
+
+
+def _rule(error: GgshipError) -> str:
+    """The code of docs/rules.md that explains the error, "" where there is none."""
+    code = getattr(error, "code", "")
+    if error.rule or not code:
+        return error.rule
+    from ggship.runs.findings.catalogue import OBSTACLES
+
+    return OBSTACLES.get(code, "")
 
 
 def _unexpected(error: Exception) -> GgshipError:

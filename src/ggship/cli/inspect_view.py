@@ -9,14 +9,16 @@ from collections.abc import Iterable, Sequence
 import click
 
 from ggship.runs.describe import adapter_type, group_modules
+from ggship.runs.findings import Finding
 from ggship.runs.model import Checkpoint, Run
 from ggship.runs.obstacles import obstacles
 
 _WIDTH = 80
 _LABEL = 12
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-def show_run(run: Run) -> None:
+def show_run(run: Run, found: Sequence[Finding]) -> None:
     """Print the run on stdout: facts, modules, checkpoints, and what stands in the way."""
     _say(_bold(_clean(str(run.path))))
     for label, value in _facts(run):
@@ -26,9 +28,7 @@ def show_run(run: Run) -> None:
         _checkpoints(run)
     if run.chat_template is not None:
         _template(run)
-    for note in run.notes:
-        _say()
-        _paragraph("note", note, "yellow")
+    _findings(found)
     _verdict(run)
 
 
@@ -90,14 +90,27 @@ def _template(run: Run) -> None:
     _say(_dim(f"  {_cut(first, _WIDTH - 2)}"))
 
 
+def _findings(found: Sequence[Finding]) -> None:
+    """Each with its level, code and what was seen; what it means and what to do, where it is more than good to know."""
+    if not found:
+        return
+    _heading("findings")
+    for finding in found:
+        _paragraph(f"{finding.level}", f"{finding.code} {finding.title}: {finding.evidence}", _COLOURS[finding.level])
+        if finding.level != "note":
+            _paragraph("", finding.consequence, "yellow")
+            _paragraph("", f"\N{RIGHTWARDS ARROW} {finding.fix}", "yellow")
+
+
 def _verdict(run: Run) -> None:
     _say()
     found = obstacles(run)
     if not found:
         _paragraph("ok", "every trained number can be expressed in a GGUF adapter", "green")
-        return
-    for obstacle in found:
-        _paragraph("cannot", obstacle.what + (f"; {obstacle.remedy}" if obstacle.remedy else ""), "red")
+    elif all(obstacle.way for obstacle in found):
+        _paragraph("merge", "not all of it can be expressed in a GGUF adapter: it is shipped merged", "yellow")
+    else:
+        _paragraph("cannot", "not all of it can be expressed in GGUF: packaging is refused", "red")
 
 
 def _marks(checkpoint: Checkpoint, run: Run) -> str:

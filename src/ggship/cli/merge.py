@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ggship.cli.options import base_option, force_option, host_option, json_option, pull_option, run_argument
-from ggship.cli.terminal import Steps, Terminal
+from ggship.cli.options import (
+    allow_pickle_option,
+    base_option,
+    force_option,
+    host_option,
+    json_option,
+    pull_option,
+    run_argument,
+    strict_option,
+)
+from ggship.cli.terminal import Steps, Terminal, warn_of
 
 if TYPE_CHECKING:
     from ggship.bases import Base
@@ -27,6 +36,8 @@ MAGIC = b"GGUF"
 @host_option
 @pull_option
 @force_option
+@allow_pickle_option
+@strict_option
 @json_option
 @click.pass_obj
 def merge(
@@ -38,6 +49,8 @@ def merge(
     host: str | None,
     pull: bool,
     force: bool,
+    allow_pickle: bool,
+    strict: bool,
 ) -> None:
     """Merge the adapter of RUN into its base.
 
@@ -51,12 +64,15 @@ def merge(
     from ggship.progress import counting
     from ggship.runner import run_subprocess
     from ggship.runs import read_run
+    from ggship.runs.findings import findings
     from ggship.runtimes.holding import holding_for
     from ggship.stages.base_file import BaseFile
 
     quant = parse_quant(quant) if quant else None
-    trained = None if _is_gguf(run) else read_run(run)
+    trained = None if _is_gguf(run) else read_run(run, allow_pickle=allow_pickle)
     found = find_base(trained, base, ollama=holding_for(base, host), pull=pull)
+    if trained is not None:
+        warn_of(terminal, findings(trained, found), strict=strict)
     with terminal.steps() as steps, TemporaryDirectory(prefix="ggship-") as folder:
         weights = BaseFile(found, DigestCache(), run_subprocess).file(steps)
         adapter = run if trained is None else _converted(trained, found, Path(folder), out, steps, force)

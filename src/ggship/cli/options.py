@@ -53,3 +53,7 @@ runtime_option = click.option(
     help="Where the model is created and asked; none only writes the package.",
 )
 pull_option = click.option("--pull", is_flag=True, help="Allow downloading the base.")
+strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
+allow_pickle_option = click.option(
+    "--allow-pickle", is_flag=True, help="Read pickled weights, nothing but tensors (needs ggship[hf])."
+)

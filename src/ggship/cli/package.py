@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ggship.cli.options import (
+    allow_pickle_option,
     base_option,
     converter_option,
     force_option,
@@ -17,8 +18,9 @@ from ggship.cli.options import (
     pull_option,
     run_argument,
     runtime_option,
+    strict_option,
 )
-from ggship.cli.terminal import Terminal
+from ggship.cli.terminal import Terminal, warn_of
 
 if TYPE_CHECKING:
     from ggship.bases.model import Base
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 @outtype_option
 @pull_option
 @force_option
+@allow_pickle_option
+@strict_option
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
 @json_option
 @click.pass_obj
@@ -67,6 +71,7 @@ def package(terminal: Terminal, /, dry_run: bool, no_eval: bool, **given: Any) -
         terminal.warn(note)
     try:
         job = prepare(options, runtime=runtime)
+        warn_of(terminal, job.findings)
         if dry_run:
             show_plan(terminal, job)
             return
@@ -96,7 +101,8 @@ def show_plan(terminal: Terminal, job: Job) -> None:
     plan: Plan = job.plan
     if terminal.as_json:
         chosen = {"base": job.base.ref, "base_choice": base_choice(job.base)}
-        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document()})
+        found = [finding.document() for finding in job.findings]
+        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document(), "findings": found})
         return
     from ggship.card import human_size
     from ggship.cli.summary import base_rows

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from ggship.runs.findings import Finding
+
 
 WIDEST = 100
 """Lines longer than that are hard to read, however wide the terminal."""
@@ -120,6 +122,20 @@ class Terminal:
         progress: Progress = make_progress(self.log)
         with progress:
             yield BarSteps(progress)
+
+
+def warn_of(terminal: Terminal, found: Sequence[Finding], *, strict: bool = False) -> None:
+    """A line for each warning among the findings; errors stop by themselves, notes stand in ggship.json.
+
+    strict: raise Refused instead, where there is any warning.
+    """
+    if strict:
+        from ggship.runs.findings import refuse_warnings
+
+        refuse_warnings(found)
+    for finding in found:
+        if finding.level == "warning":
+            terminal.warn(f"{finding} ({finding.fix})")
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -137,4 +137,5 @@ def _untrained(run: Run) -> AdapterUnusable:
         "the adapter is untrained: every B is zero, so that it changes nothing",
         where=str(run.path),
         hint="point ggship at a run that was trained, or convert it all the same with --force",
+        rule="GS206",
     )

@@ -43,6 +43,7 @@ class TensorReader:
                 "the adapter file is cut off",
                 where=f"{_place(header)}: {header.nbytes} bytes expected, {got} there",
                 hint="copy it again from where training ran, or use a checkpoint that is whole",
+                rule="GS004",
             )
         refuse_nonfinite(header, array)
         return np.ascontiguousarray(array.T) if header.transposed else array
@@ -141,6 +142,7 @@ def refuse_nonfinite(header: TensorHeader, stored: Array) -> None:
         "the adapter holds numbers that are none: training diverged, or the file is damaged",
         where=f"{_place(header)}: {counts} in {numbers.size}",
         hint="use an earlier checkpoint: `ggship inspect` lists them with their losses",
+        rule="GS207",
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ggship.errors import BadFile
 from ggship.runs.files import MIB, kind_of, read_object
+from ggship.runs.patterns import compiled
 
 CONFIG_NAME = "adapter_config.json"
 _LIMIT = 16 * MIB
+_CORRECT = "correct the field, or copy the file again from where training ran"
 
 # field -> what it may be. PEFT 0.15 to 0.20: tuners/lora/config.py, utils/peft_types.py; mlx-lm: lora.py.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -85,6 +86,7 @@ def read_config(directory: Path, run: Path) -> dict[str, Any]:
             f"{CONFIG_NAME} does not say what kind of adapter this is",
             where=f"{file}: there is no peft_type",
             hint="PEFT writes it on every save: copy the file again from where training ran",
+            rule="GS101",
         )
     if is_lora(config):
         for field in ("r", "lora_alpha"):
@@ -93,6 +95,7 @@ def read_config(directory: Path, run: Path) -> dict[str, Any]:
                     f"{CONFIG_NAME}: {field} is missing",
                     where=str(file),
                     hint="PEFT writes it on every save: copy the file again from where training ran",
+                    rule="GS101",
                 )
     for field in ("rank_pattern", "alpha_pattern"):
         _check_patterns(file, field, config.get(field) or {})
@@ -110,7 +113,7 @@ def match_pattern(patterns: Sequence[str], module: str) -> str | None:
     PEFT: utils/other.py, get_pattern_key. `module` has no `base_model.model.` in front.
     """
     for pattern in patterns:
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        if compiled(pattern).match(module):
             return pattern
     return None
 
@@ -158,10 +161,13 @@ def _is(value: Any, kind: str) -> bool:
 def _check_patterns(file: Path, field: str, patterns: Mapping[str, Any]) -> None:
     for pattern in patterns:
         try:
-            re.compile(rf"(.*\.)?({pattern})$")
-        except re.error as error:
+            compiled(pattern)
+        except ValueError as error:
             raise BadFile(
-                f"{CONFIG_NAME}: {field} holds no valid pattern", where=f"{file}: {pattern!r}: {error}"
+                f"{CONFIG_NAME}: {field} holds no valid pattern",
+                where=f"{file}: {pattern!r:.80}: {error}",
+                hint=_CORRECT,
+                rule="GS101",
             ) from error
 
 
@@ -170,5 +176,6 @@ def _wrong(file: Path, field: str, value: Any, expected: str) -> None:
     raise BadFile(
         f"{CONFIG_NAME}: {field} should be {expected}",
         where=f"{file}: {field} is {shown}",
-        hint="correct the field, or copy the file again from where training ran",
+        hint=_CORRECT,
+        rule="GS101",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ggship.runs.findings import Finding
 from ggship.runs.model import LoraModule, Run
 from ggship.runs.obstacles import obstacles
 
@@ -34,15 +35,16 @@ def group_modules(modules: Sequence[LoraModule]) -> tuple[Group, ...]:
     return tuple(Group(key[0], count, *key[1:]) for key, count in counts.items())
 
 
-def describe(run: Run) -> dict[str, Any]:
-    """The run as one JSON document. Keys are only ever added under the same `schema`:
+def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
+    """The run, and what was found on it, as one JSON document. Keys are only ever added under the same `schema`:
 
     schema; root, path, chosen: where, and why that directory; trainer: {name, version, evidence} or null;
     base: {named, revision}; adapter: {type, dtypes, parameters, bytes, rslora, dora};
     modules: [{name, rank, rank_named, alpha, scale, shape: [out, in], parameters}];
     checkpoints: [{path, step, loss, eval_loss, best}], a loss that is not known or not finite is null;
     tokenizer: {directory, files}; chat_template: {source, text} or null;
-    obstacles: [{code, what, remedy}]: what no GGUF adapter can carry; unexpressed: [tensor names]; notes: [texts].
+    obstacles: [{code, what, remedy}]: what no GGUF adapter can carry; unexpressed: [tensor names];
+    findings: [{code, level, title, evidence, consequence, fix}] (docs/rules.md); notes: [what was seen of each].
     """
     return {
         "schema": SCHEMA,
@@ -92,7 +94,8 @@ def describe(run: Run) -> dict[str, Any]:
         else {"source": run.chat_template_source, "text": run.chat_template},
         "obstacles": [{"code": item.code, "what": item.what, "remedy": item.remedy} for item in obstacles(run)],
         "unexpressed": list(run.unexpressed),
-        "notes": list(run.notes),
+        "findings": [finding.document() for finding in found],
+        "notes": [finding.evidence for finding in found],
     }
 
 

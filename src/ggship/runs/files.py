@@ -11,6 +11,9 @@ from typing import Any
 from ggship.errors import BadFile, NotARun, Refused
 
 MIB = 1 << 20
+# Each takes over 50 bytes of memory for the two that it has in the file.
+MOST_CONTAINERS = 2_000_000
+_AGAIN = "the file is damaged: copy it again from where training ran"
 
 
 def list_directory(directory: Path) -> dict[str, os.DirEntry[str]]:
@@ -51,6 +54,7 @@ def refuse_leaving(file: Path, run: Path) -> None:
             f"{file.name} is a link to something outside the run",
             where=f"{file} -> {file.resolve()}",
             hint=f"copy the run with its links resolved: cp -rL {run} NEW_DIRECTORY",
+            rule="GS002",
         )
 
 
@@ -61,12 +65,15 @@ def read_bounded(file: Path, run: Path, limit: int) -> bytes:
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:
-        raise BadFile(f"{file.name} cannot be read", where=f"{file}: {error.strerror}", hint=f"ls -l {file}") from error
+        raise BadFile(
+            f"{file.name} cannot be read", where=f"{file}: {error.strerror}", hint=f"ls -l {file}", rule="GS006"
+        ) from error
     if len(data) > limit:
         raise BadFile(
             f"{file.name} is larger than such a file ever is ({limit // MIB} MiB)",
             where=str(file),
             hint="is it the right file? Copy it again from where training ran.",
+            rule="GS006",
         )
     return data
 
@@ -90,24 +97,34 @@ def read_text(file: Path, run: Path, limit: int) -> str:
         raise BadFile(
             f"{file.name} is not text",
             where=f"{file}: byte {error.start} is not UTF-8",
-            hint="the file is damaged: copy it again from where training ran",
+            hint=_AGAIN,
+            rule="GS006",
         ) from error
 
 
 def read_object(file: Path, run: Path, limit: int) -> dict[str, Any]:
     """The JSON object in the file. Raises BadFile, with line and column, where it holds none."""
+    text = read_text(file, run, limit)
+    if text.count("{") + text.count("[") > MOST_CONTAINERS:
+        raise BadFile(
+            f"{file.name} holds more lists and objects than such a file ever does",
+            where=f"{file}: over {MOST_CONTAINERS:,}",
+            hint=_AGAIN,
+            rule="GS006",
+        )
     try:
-        value = json.loads(read_text(file, run, limit))
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadFile(
             f"{file.name} is not valid JSON",
             where=f"{file}, line {error.lineno}, column {error.colno}: {error.msg}",
             hint="the file is damaged or was cut short: copy it again from where training ran",
+            rule="GS006",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"{file.name} is not valid JSON", where=f"{file}: {error}") from error
+        raise BadFile(f"{file.name} is not valid JSON", where=f"{file}: {error}", hint=_AGAIN, rule="GS006") from error
     if not isinstance(value, dict):
-        raise BadFile(f"{file.name} holds no JSON object", where=f"{file}: {kind_of(value)}")
+        raise BadFile(f"{file.name} holds no JSON object", where=f"{file}: {kind_of(value)}", hint=_AGAIN, rule="GS006")
     return value
 
 

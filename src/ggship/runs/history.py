@@ -5,30 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ggship.errors import BadFile
 from ggship.runs.config import CONFIG_NAME
 from ggship.runs.files import MIB, is_regular, list_directory, read_head, read_object, stays_inside
-from ggship.runs.model import Checkpoint, Run
+from ggship.runs.model import Checkpoint, History, Point, Run
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 64 * MIB
 _LOG = "trainer_log.jsonl"
 _DIRECTORY = re.compile(r"(?:checkpoint-|epoch_)(\d{1,12})")  # transformers; torchtune
-Point = tuple[int, "float | None", "float | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """points: (step, loss, eval_loss), by step. best: name of the checkpoint that training held to be best, or ""."""
-
-    points: tuple[Point, ...] = ()
-    best: str = ""
-    keys: frozenset[str] = field(default_factory=frozenset)
-    notes: tuple[str, ...] = ()
 
 
 def step_of(name: str) -> int | None:
@@ -50,15 +38,16 @@ def checkpoint_directories(root: Path) -> tuple[Path, ...]:
 def read_history(root: Path, checkpoints: Iterable[Path]) -> History:
     """The history that the run's last trainer_state.json tells, else LLaMA-Factory's trainer_log.jsonl.
 
-    It is no part of the model, so a damaged one is a note and not an error.
+    It is no part of the model, so a damaged one is told and not raised.
     """
     for directory in (root, *reversed(tuple(checkpoints))):
         file = directory / _STATE
         if is_regular(file):
             try:
-                return _from_state(read_object(file, root, _STATE_LIMIT))
+                return _from_state(read_object(file, root, _STATE_LIMIT), at_top=directory == root)
             except BadFile as error:
-                return History(notes=(f"losses are not known: {error}",))
+                place = error.where.removeprefix(str(file)).lstrip(":, ")
+                return History(damage=f"{file.relative_to(root)}: {error.message}{place and f' ({place})'}")
     return History(points=_from_log(read_head(root / _LOG, root, _STATE_LIMIT)))
 
 
@@ -69,7 +58,7 @@ def list_checkpoints(directories: Iterable[Path], history: History) -> tuple[Che
 
 def training_curve(run: Run) -> list[Point]:
     """(step, loss, eval_loss) by step, as the trainer logged them; a loss it did not log there is None."""
-    return list(read_history(run.root, (checkpoint.path for checkpoint in run.checkpoints)).points)
+    return list(run.history.points)
 
 
 def _checkpoint(path: Path, history: History) -> Checkpoint:
@@ -81,15 +70,17 @@ def _checkpoint(path: Path, history: History) -> Checkpoint:
     )
 
 
-def _from_state(state: Mapping[str, Any]) -> History:
+def _from_state(state: Mapping[str, Any], *, at_top: bool) -> History:
     rows = [row for row in _list(state.get("log_history")) if isinstance(row, dict)]
     best = state.get("best_model_checkpoint")
     # The path is as it was on the machine that trained, which may have been another one: only its last part counts.
     name = re.split(r"[\\/]", best.rstrip("\\/"))[-1] if isinstance(best, str) else ""
     if not name and isinstance(state.get("best_global_step"), int):
         name = f"checkpoint-{state['best_global_step']}"
-    keys = frozenset(key for row in rows for key in row if isinstance(key, str))
-    return History(_points((row.get("step"), row.get("loss"), row.get("eval_loss")) for row in rows), name, keys)
+    keys = frozenset(key for row in rows for key in row)
+    points = _points((row.get("step"), row.get("loss"), row.get("eval_loss")) for row in rows)
+    ended = state.get("global_step")
+    return History(points, name, keys, ended if at_top and type(ended) is int else None)
 
 
 def _from_log(text: str) -> tuple[Point, ...]:

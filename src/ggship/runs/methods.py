@@ -125,8 +125,10 @@ def _scale(config: Mapping[str, Any], kind: str, module: str, parts: Mapping[str
         alpha = alphas[alpha_key] if alpha_key is not None else config.get("alpha")
         if type(rank) is not int or rank < 1 or type(alpha) not in (int, float):
             raise BadFile(
-                f"adapter_config.json does not say how {module} is scaled: r is {rank}, alpha is {alpha}",
+                f"adapter_config.json does not say how {module} is scaled",
+                where=f"r is {rank!r:.40}, alpha is {alpha!r:.40}",
                 hint="PEFT writes both on every save: copy the file again from where training ran",
+                rule="GS101",
             )
         return float(alpha) / rank  # type: ignore[arg-type]
     if kind == "ADALORA":

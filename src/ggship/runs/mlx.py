@@ -40,6 +40,7 @@ def in_pefts_words(
             "adapter_config.json: lora_parameters should have a rank and a scale",
             where=f"rank is {rank!r:.40}, scale is {scale!r:.40}",
             hint="mlx-lm writes both on every save: copy the file again from where training ran",
+            rule="GS101",
         )
     said = {
         "peft_type": "LORA",

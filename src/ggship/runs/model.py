@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+Point = tuple[int, "float | None", "float | None"]
+"""(step, loss, evaluation loss) as the trainer logged them; None where it logged none at that step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,29 @@ class TrainedModule:
     rank: int = 0
 
     @property
+    def base_shape(self) -> tuple[int, ...]:
+        """The shape that the base's weight must have, as far as the tensors tell: 0 where they do not, () for nothing.
+
+        [out_features, in_features], or one number for a vector; of fused experts without the number of experts.
+        """
+        shapes = {name: part.shape for name, part in self.parts.items()}
+        if self.method in ("saved", "frozen"):
+            return shapes.get("weight", ())
+        if self.method == "tokens":
+            return (0, shapes["trainable_tokens_delta"][-1])
+        if self.method in ("experts", "adalora"):
+            return (shapes["lora_B"][0], shapes["lora_A"][1])
+        if self.method == "loha":
+            return (shapes["hada_w1_a"][0], shapes["hada_w1_b"][1])
+        if self.method == "lokr":
+            (a, b), (c, d) = _product_shape(shapes, "lokr_w1"), _product_shape(shapes, "lokr_w2")
+            return (a * c, b * d)
+        if self.method == "ia3":
+            scales = shapes["ia3_l"]
+            return (0, scales[-1]) if scales[0] == 1 else (scales[0], 0)
+        return (shapes["vera_lambda_b"][0], 0) if self.method == "vera" else ()
+
+    @property
     def parameters(self) -> int:
         """Trained numbers; VeRA's shared projections and frozen copies are none."""
         if self.method == "frozen":
@@ -104,6 +130,22 @@ class Checkpoint:
     loss: float | None = None
     eval_loss: float | None = None
     best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How training went, as it logged itself.
+
+    points: by step. best: name of the checkpoint that training held to be best, or "". keys: of all logged rows.
+    ended: the step at which training ended, as the top of the run tells; None where it does not.
+    damage: why the history cannot be read, "" where it can.
+    """
+
+    points: tuple[Point, ...] = ()
+    best: str = ""
+    keys: frozenset[str] = field(default_factory=frozenset)
+    ended: int | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +168,7 @@ class Run:
     tensors, which nothing here understands.
     chat_template: the Jinja text saved with the run, None where there is none; its file is chat_template_source.
     tokenizer_dir: the directory that tokenizer_files lie in, the root or `path`; None where there are none.
-    notes: what a user should know of this run, each in a sentence; none of it stops anything.
+    history: how training went. pickled: name of the file of pickled weights that the tensors were taken from, or "".
     """
 
     root: Path
@@ -144,8 +186,9 @@ class Run:
     base_named: str
     base_revision: str
     tokenizer_dir: Path | None = None
-    notes: tuple[str, ...] = ()
     trained: tuple[TrainedModule, ...] = ()
+    history: History = field(default_factory=History)
+    pickled: str = ""
 
     @property
     def parameters(self) -> int:
@@ -157,6 +200,13 @@ class Run:
     def tensor_files(self) -> tuple[Path, ...]:
         """The files that hold the adapter's tensors, each once."""
         return tuple(dict.fromkeys(header.file for header in self.tensors.values()))
+
+
+def _product_shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
+    """[rows, columns] of a matrix that is there whole or as two factors."""
+    if name in shapes:
+        return (shapes[name][0], shapes[name][1])
+    return (shapes[f"{name}_a"][0], shapes[f"{name}_b"][1])
 
 
 def _product(shape: tuple[int, ...]) -> int:

@@ -51,6 +51,7 @@ def sort_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader])
                 "the file holds more than one adapter",
                 where=f"{tensor.file}: {found[key.part].name} and {name}",
                 hint="save each adapter by itself: model.save_pretrained(DIR, selected_adapters=[NAME])",
+                rule="GS203",
             )
         found[key.part] = tensor
     modules, stacked = _take_pairs(config, parts, unexpressed) if is_lora(config) else ([], {})
@@ -96,6 +97,7 @@ def _refuse_half(name: str, halves: Mapping[str, TensorHeader]) -> None:
             f"half of a LoRA pair is missing: {name} has lora_{half}, but no lora_{other[half]}",
             where=f"{tensor.file}: {tensor.name}",
             hint="the adapter was not saved whole: copy or save it again from where training ran",
+            rule="GS201",
         )
 
 
@@ -105,6 +107,7 @@ def _pair(config: Mapping[str, Any], name: str, a: TensorHeader, b: TensorHeader
             f"A and B of {name} do not belong together: rank {a.shape[0]} and {b.shape[1]}",
             where=f"{a.file}: lora_A {list(a.shape)}, lora_B {list(b.shape)}",
             hint="the adapter was not saved whole: copy or save it again from where training ran",
+            rule="GS202",
         )
     rank_named, alpha = rank_and_alpha(config, name)
     rank = a.shape[0]
@@ -119,6 +122,7 @@ def _refuse_empty(tensor: TensorHeader, *, prunable: bool) -> None:
             f"the tensor {tensor.name} is empty",
             where=f"{tensor.file}: shape {list(tensor.shape)}",
             hint="DeepSpeed ZeRO-3 saved it ungathered: run zero_to_fp32.py of the checkpoint, then save again",
+            rule="GS204",
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from ggship.errors import NotARun, UsageError
 from ggship.runs.config import CONFIG_NAME
 from ggship.runs.files import is_regular, list_directory
-from ggship.runs.history import History, checkpoint_directories, read_history, step_of
+from ggship.runs.history import checkpoint_directories, read_history, step_of
+from ggship.runs.model import History
 
 _TRAINING_FILES = ("trainer_state.json", "trainer_log.jsonl", "args.json", "torchtune_config.yaml")
 _LOOKED_FOR = f"{CONFIG_NAME} with adapter_model.safetensors, there or in checkpoint-N"

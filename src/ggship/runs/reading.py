@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ggship.errors import BadFile, NotARun, Refused
-from ggship.runs.config import is_lora, read_config
+from ggship.errors import BadFile, NotARun
+from ggship.runs.config import read_config
 from ggship.runs.files import MIB, is_regular, read_object, refuse_leaving
 from ggship.runs.headers import read_headers
 from ggship.runs.history import list_checkpoints
 from ggship.runs.mlx import in_pefts_words, is_mlx
-from ggship.runs.model import LoraModule, Run, TensorHeader
+from ggship.runs.model import Run, TensorHeader
 from ggship.runs.modules import module_names, sort_tensors
-from ggship.runs.places import Place, choose_place
+from ggship.runs.pickled import pickle_in, refuse_pickle, unpickled
+from ggship.runs.places import choose_place
 from ggship.runs.template import read_tokenizer
 from ggship.runs.trainers import Evidence, recognise
 
 WEIGHTS = "adapter_model.safetensors"
 _MLX_WEIGHTS = "adapters.safetensors"
 _INDEX = f"{WEIGHTS}.index.json"
-_PICKLES = ("adapter_model.bin", "adapter_model.pt")
+_WHOLE = "copy the whole run again from where training ran"
 
 
-def read_run(path: Path, *, checkpoint: str | None = None) -> Run:
+def read_run(path: Path, *, checkpoint: str | None = None, allow_pickle: bool = False) -> Run:
     """Read a run from its small files and the headers of its tensors; no tensor data.
 
     path: a run directory, one of its checkpoints, or a directory that holds only checkpoints. checkpoint names one
     (checkpoint-500, 500, best, last) where the run has several. `Run.chosen` says which adapter is used and why.
+    allow_pickle: read pickled weights as tensors alone, in another process (needs ggship[hf]), into the cache.
 
     Raises NotARun where there is no adapter, BadFile where a file is damaged or a field has a wrong type, Refused for
-    pickled weights and for links out of the run, UsageError where there is no such checkpoint.
+    pickled weights and for links out of the run, UsageError where there is no such checkpoint; errors that a rule of
+    docs/rules.md explains have its code in `rule`.
     """
     place = choose_place(path.expanduser(), checkpoint)
     written = read_config(place.path, place.root)
-    tensors = _read_tensors(place.path, place.root)
+    pickled = "" if _has_weights(place.path) else pickle_in(place.path)
+    if pickled and not allow_pickle:
+        refuse_pickle(place.path, pickled)
+    if pickled:
+        tensors = dict(read_headers(unpickled(place.path, pickled, place.root)).tensors)
+    else:
+        tensors = _read_tensors(place.path, place.root)
     config, tensors = in_pefts_words(written, tensors) if is_mlx(written) else (written, tensors)
     sorted_tensors = sort_tensors(config, tensors)
     directories = (place.path,) if place.path == place.root else (place.path, place.root)
@@ -59,9 +67,14 @@ def read_run(path: Path, *, checkpoint: str | None = None) -> Run:
         base_named=str(config.get("base_model_name_or_path") or config.get("model") or ""),
         base_revision=str(config.get("revision") or ""),
         tokenizer_dir=tokenizer.directory,
-        notes=_notes(place, config, sorted_tensors.modules),
         trained=sorted_tensors.trained,
+        history=place.history,
+        pickled=pickled,
     )
+
+
+def _has_weights(directory: Path) -> bool:
+    return any(is_regular(directory / name) for name in (WEIGHTS, _MLX_WEIGHTS, _INDEX))
 
 
 def _read_tensors(directory: Path, root: Path) -> dict[str, TensorHeader]:
@@ -78,6 +91,7 @@ def _read_tensors(directory: Path, root: Path) -> dict[str, TensorHeader]:
             "the adapter holds no tensors at all",
             where=str(directory / WEIGHTS),
             hint="it was saved before the shards of FSDP or DeepSpeed were gathered: gather, then save again",
+            rule="GS205",
         )
     return tensors
 
@@ -92,22 +106,35 @@ def _read_shards(directory: Path, root: Path) -> dict[str, TensorHeader]:
     index = directory / _INDEX
     weight_map = read_object(index, root, 64 * MIB).get("weight_map")
     if not isinstance(weight_map, dict) or not all(_is_plain_name(name) for name in weight_map.values()):
-        raise BadFile(f"{index.name}: weight_map should name a file beside it for each tensor", where=str(index))
+        raise BadFile(
+            f"{index.name}: weight_map should name a file beside it for each tensor",
+            where=str(index),
+            hint=_WHOLE,
+            rule="GS005",
+        )
     tensors: dict[str, TensorHeader] = {}
     for name in sorted(set(weight_map.values())):
         shard = directory / name
         if not is_regular(shard):
             raise BadFile(
-                f"a part of the adapter is missing: {name}", where=f"{index} names it", hint="copy the whole run again"
+                f"a part of the adapter is missing: {name}", where=f"{index} names it", hint=_WHOLE, rule="GS005"
             )
         tensors.update(_read_file(shard, root))
     for name, tensor in tensors.items():
         if weight_map.get(name) != tensor.file.name:
-            raise BadFile(f"{index.name} and {tensor.file.name} do not agree", where=f"{index}: {name}")
+            raise BadFile(
+                f"{index.name} and {tensor.file.name} do not agree",
+                where=f"{index}: {name}",
+                hint=_WHOLE,
+                rule="GS005",
+            )
     missing = sorted(set(weight_map) - set(tensors))
     if missing:
         raise BadFile(
-            f"{weight_map[missing[0]]} lacks a tensor that {index.name} names", where=f"{index}: {missing[0]}"
+            f"{weight_map[missing[0]]} lacks a tensor that {index.name} names",
+            where=f"{index}: {missing[0]}",
+            hint=_WHOLE,
+            rule="GS005",
         )
     return tensors
 
@@ -117,40 +144,9 @@ def _is_plain_name(name: Any) -> bool:
 
 
 def _no_weights(directory: Path) -> NoReturn:
-    for name in _PICKLES:
-        if is_regular(directory / name):
-            raise Refused(
-                f"the weights are pickled ({name}); reading them would run code that the file brings along",
-                where=str(directory / name),
-                hint=_resave_hint(directory, name),
-            )
     raise NotARun(
         f"the adapter's weights are missing: no {WEIGHTS}",
         where=str(directory),
         hint="copy the whole directory again from where training ran",
+        rule="GS005",
     )
-
-
-def _resave_hint(directory: Path, name: str) -> str:
-    if name.endswith(".pt"):
-        return "let torchtune save in PEFT's layout: checkpointer.safe_serialization: True, then take its last epoch_N"
-    import shlex
-
-    script = (
-        "import sys, torch, safetensors.torch as s; d = sys.argv[1] + '/adapter_model'; "
-        "w = torch.load(d + '.bin', weights_only=True, map_location='cpu'); "
-        "s.save_file(dict((k, v.contiguous()) for k, v in w.items()), d + '.safetensors')"
-    )
-    where = shlex.quote(str(directory))
-    return f'save them as safetensors, without running any code in them:\npython -c "{script}" {where}'
-
-
-def _notes(place: Place, config: Mapping[str, Any], modules: tuple[LoraModule, ...]) -> tuple[str, ...]:
-    notes = list(place.history.notes)
-    off = [module for module in modules if module.rank_named not in (None, module.rank)]
-    if off and is_lora(config):
-        notes.append(
-            f"adapter_config.json says r {off[0].rank_named} for {off[0].name}, the tensors have r {off[0].rank}"
-            + (f" (and {len(off) - 1} more modules differ)" if len(off) > 1 else "")
-        )
-    return tuple(notes)

@@ -92,10 +92,14 @@ def _choose(file: Path, value: Any) -> str | None:
         raise BadFile(
             f"{file.name}: chat_template should be a text or a list of named templates",
             where=f"{file}: it is {kind_of(value)}",
+            hint="save the tokenizer again: tokenizer.save_pretrained(DIR)",
+            rule="GS006",
         )
     if len(value) > TEMPLATE_LIMIT:
         raise BadFile(
             f"{file.name}: chat_template is larger than a template ever is ({TEMPLATE_LIMIT // MIB} MiB)",
             where=str(file),
+            hint="is it the right file? Copy it again from where training ran.",
+            rule="GS006",
         )
     return value

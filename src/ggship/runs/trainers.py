@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ggship.runs.files import MIB, is_regular, read_head
-from ggship.runs.history import History
-from ggship.runs.model import Trainer
+from ggship.runs.model import History, Trainer
 
 _HEAD = MIB // 4
 

@@ -94,6 +94,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "parameters": run.parameters,
             "ranks": sorted({module.rank for module in run.modules}),
         },
+        "findings": [finding.document() for finding in job.findings],
         "base": {
             "named": portable(run.base_named, hub=True),
             "revision": run.base_revision,

@@ -16,6 +16,7 @@ from ggship.plan import PackageOptions, Plan
 from ggship.progress import Progress
 from ggship.prompts.plan import PromptPlan
 from ggship.runner import Runner
+from ggship.runs.findings import Finding
 from ggship.runs.model import Run
 from ggship.runtimes.model import ModelSpec, Runtime
 from ggship.stages.base_file import BaseFile
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class Job:
     """One packaging job. `runtime` is None where the package is only written (`--runtime none`).
 
-    weights: the base's weights as a file, which may be made only when a stage first needs them.
+    weights: the base's weights as a file, which may be made only when a stage first needs them. findings: on the run,
+    held against the base.
     """
 
     options: PackageOptions
@@ -42,6 +44,7 @@ class Job:
     digests: DigestCache
     clock: Clock
     runner: Runner
+    findings: tuple[Finding, ...] = ()
 
     @property
     def host(self) -> str | None:

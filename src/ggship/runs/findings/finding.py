@@ -1,0 +1,43 @@
+"""Find everything: the one door to all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ggship.runs.findings.base import remote_code, what_the_base_says
+from ggship.runs.findings.config import what_the_config_says
+from ggship.runs.findings.files import what_lies_in_the_run
+from ggship.runs.findings.model import LEVELS, Finding
+from ggship.runs.findings.obstacles import what_stands_in_the_way
+from ggship.runs.findings.training import how_training_went
+from ggship.runs.model import Run
+
+if TYPE_CHECKING:
+    from ggship.bases.model import Base
+
+
+def findings(run: Run, base: Base | None = None, *, deep: bool = False) -> tuple[Finding, ...]:
+    """All findings on a run: errors first, then warnings, then notes, each by code.
+
+    From headers and small files alone, unless `deep`: then every tensor is read. With `base` the run is held against it
+    too. What makes a run unreadable is no finding but an error with the rule's code in `GgshipError.rule`.
+    Law: equal runs give equal findings, wherever they lie.
+    """
+    found = sorted(_all(run, base, deep), key=lambda finding: (LEVELS.index(finding.level), finding.code))
+    return tuple(dict.fromkeys(found))
+
+
+def _all(run: Run, base: Base | None, deep: bool) -> Iterator[Finding]:
+    yield from what_lies_in_the_run(run)
+    yield from what_the_config_says(run)
+    yield from what_stands_in_the_way(run)
+    yield from how_training_went(run)
+    for directory in dict.fromkeys((run.path, run.root)):
+        yield from remote_code(directory, run.root, "config.json of the run")
+    if base is not None:
+        yield from what_the_base_says(run, base)
+    if deep:
+        from ggship.runs.findings.numbers import what_the_numbers_say
+
+        yield from what_the_numbers_say(run)
