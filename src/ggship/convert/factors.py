@@ -76,26 +76,6 @@ def tokens(item: TrainedModule, config: Mapping[str, Any], shape: tuple[int, ...
     return lambda _: RowReplacement(np.array(indices, np.intp), tensors.read(header).astype(np.float32))
 
 
-def expected(item: TrainedModule, place: Destination) -> tuple[int, int]:
-    """[rows, columns] that the base's matrix must have, as far as the tensors tell; 0 where they do not."""
-    shapes = {name: part.shape for name, part in item.parts.items()}
-    if item.method == "experts":
-        rows = shapes["lora_B"][0]
-        return (rows if place.half is None else rows // 2, shapes["lora_A"][1])
-    if item.method == "adalora":
-        return (shapes["lora_B"][0], shapes["lora_A"][1])
-    if item.method == "loha":
-        return (shapes["hada_w1_a"][0], shapes["hada_w1_b"][1])
-    if item.method == "lokr":
-        (a, b), (c, d) = _kron_shape(shapes, "lokr_w1"), _kron_shape(shapes, "lokr_w2")
-        return (a * c, b * d)
-    if item.method == "ia3":
-        return (0, shapes["ia3_l"][-1]) if shapes["ia3_l"][0] == 1 else (shapes["ia3_l"][0], 0)
-    if item.method == "vera":
-        return (shapes["vera_lambda_b"][0], 0)
-    return (0, 0)
-
-
 def maker(
     item: TrainedModule,
     config: Mapping[str, Any],
@@ -205,12 +185,6 @@ def _oft_blocks(item: TrainedModule, config: Mapping[str, Any], columns: int) ->
         )
     terms = int(config.get("num_cayley_neumann_terms") or 5) if config["use_cayley_neumann"] else None
     return {"size": size, "neumann_terms": terms, "eps": float(config.get("eps", 6e-5)) if config.get("coft") else None}
-
-
-def _kron_shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
-    if name in shapes:
-        return (shapes[name][0], shapes[name][1])
-    return (shapes[f"{name}_a"][0], shapes[f"{name}_b"][1])
 
 
 def _whole(read: Read, name: str) -> Doubles:

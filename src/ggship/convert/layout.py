@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ggship.bases.model import Base
 from ggship.convert.facts import BaseFacts, read_facts
-from ggship.convert.names import map_module
+from ggship.convert.names import weights_of
 from ggship.errors import BaseMismatch
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ READS_A_HEAD = frozenset(CLASSES) - {"gemma", "gemma2"}
 # queries, keys and values everywhere (llama-model.cpp, create_tensor_qkv), and a few more (src/models/llama.cpp).
 _READ_BIASES = ("attn_q", "attn_k", "attn_v", "attn_qkv")
 _READ_BIASES_OF = {"llama": ("attn_output", "ffn_gate", "ffn_up", "ffn_down")}
-_EXPERT = re.compile(r"(?P<stack>.+\.experts)\.(?P<number>\d+)\.(?P<leaf>[^.]+)")
+_EXPERT = re.compile(r"\.experts\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,30 +100,21 @@ class Layout:
 
     def weight(self, module: str) -> tuple[Destination, ...]:
         """Where the module's weight (or the parameter `...experts.gate_up_proj`) goes; () where GGUF has no place."""
-        expert = _EXPERT.fullmatch(module)
+        tensors = weights_of(self._base.architecture, self._blocks, module)
+        expert = _EXPERT.search(module)
         if expert:
-            tensor = self._map(f"{expert['stack']}.{expert['leaf']}")
-            return (Destination(tensor, int(expert["number"])),) if tensor else ()
-        if module.endswith(".experts.gate_up_proj"):
-            stack = module.removesuffix("gate_up_proj")
-            names = (self._map(f"{stack}gate_proj"), self._map(f"{stack}up_proj"))
-            return tuple(Destination(name, half=half) for half, name in enumerate(names) if name)
-        tensor = self._map(module)
-        if tensor is None:
-            return ()
-        return (Destination(tensor, heads=self._heads(module), shift=self._shift(module)),)
+            return tuple(Destination(tensor, int(expert[1])) for tensor in tensors)
+        if len(tensors) == 2:
+            return tuple(Destination(tensor, half=half) for half, tensor in enumerate(tensors))
+        return tuple(Destination(name, heads=self._heads(module), shift=self._shift(module)) for name in tensors)
 
     def bias(self, module: str) -> tuple[Destination, ...]:
         """Where the module's bias goes."""
-        tensor = self._map(module)
-        if tensor is None or tensor in ("token_embd.weight",):
-            return ()
-        return (Destination(tensor.removesuffix(".weight") + ".bias", heads=self._heads(module)),)
-
-    def _map(self, module: str) -> str | None:
-        found = map_module(self._base.architecture, self._blocks, module)
-        # Architectures whose head is always their embedding have no name for it (gguf.tensor_mapping); training has.
-        return found or ("output.weight" if module.rpartition(".")[2] == "lm_head" else None)
+        return tuple(
+            Destination(tensor.removesuffix(".weight") + ".bias", heads=self._heads(module))
+            for tensor in weights_of(self._base.architecture, self._blocks, module)
+            if tensor != "token_embd.weight"
+        )
 
     def _shift(self, module: str) -> float:
         return 1.0 if self._base.architecture.startswith("gemma") and module.endswith("norm") else 0.0

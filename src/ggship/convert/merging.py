@@ -77,8 +77,8 @@ def _by_peft(
 ) -> RunMerge:
     from ggship.bases.from_directory import weight_files
     from ggship.convert.peft import merge_with_peft, merged_to_gguf
+    from ggship.gguf.parts import read_model
     from ggship.gguf.quantize import best_kernels
-    from ggship.gguf.reader import read_gguf
     from ggship.gguf.updates.between import updates_between
 
     assert base.gguf is not None
@@ -88,7 +88,7 @@ def _by_peft(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         done = merge_with_peft(run, weights, Path(scratch) / "merged", runner=runner, log=log)
         file = merged_to_gguf(done, Path(scratch) / "merged.gguf", runner=runner, log=log)
-        with updates_between(read_gguf(base.gguf), read_gguf(file), best_kernels()) as updates:
+        with updates_between(read_model(base.gguf), read_model(file), best_kernels()) as updates:
             report = merged(updates)
     return RunMerge(report, ", ".join(f"{name} {version}" for name, version in done.versions.items()))
 

@@ -96,7 +96,8 @@ class _Collected:
         for place in self._places(item.name):
             change = self._change(place, item.name)
             rows, columns = change.shape[-2:]
-            self._fits(change, factors.expected(item, place), (rows, columns))
+            wanted = item.base_shape or (0, 0)
+            self._fits(change, (wanted[0] // 2 if place.half is not None else wanted[0], wanted[1]), (rows, columns))
             maker = factors.maker(item, self.run.config, place, (rows, columns), self.dimensions, self.tensors)
             self._put(change, place, maker)
             if item.method == "ia3":

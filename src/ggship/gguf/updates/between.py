@@ -5,18 +5,18 @@ For a model that another program merged: its size, survival and laws are then me
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ggship.errors import BadFile, NotExpressible
+from ggship.gguf.parts import Source
 from ggship.gguf.quantize import PLAIN, Kernels, read_plain, write_plain
 from ggship.gguf.reader import GgufFile, TensorInfo
 from ggship.gguf.types import GgmlType
-from ggship.gguf.updates.model import TensorUpdate
+from ggship.gguf.updates.model import TensorUpdate, Update
 from ggship.gguf.updates.replaced import Replacement
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def updates_between(base: GgufFile, merged: GgufFile, kernels: Kernels) -> Itera
     if missing:
         raise NotExpressible("the merged model lacks tensors of the base", where=", ".join(missing[:5]))
     there = {tensor.name: tensor for tensor in base.tensors}
-    with base.path.open("rb") as left, merged.path.open("rb") as right:
+    with Source(base) as left, Source(merged) as right:
         updates = []
         for tensor in merged.tensors:
             found = there.get(tensor.name)
@@ -56,16 +56,16 @@ def updates_between(base: GgufFile, merged: GgufFile, kernels: Kernels) -> Itera
                 )
             if tensor.type not in PLAIN:
                 raise BadFile("the merged model is quantized already", where=f"{merged.path}: {tensor.name}")
-            if source or not _same(found, left.fileno(), tensor, right.fileno(), kernels):
-                updates.append(TensorUpdate(tensor.name, tensor.shape, _maker(tensor, right.fileno()), source))
+            if source or not _same(found, left, tensor, right, kernels):
+                updates.append(TensorUpdate(tensor.name, tensor.shape, _maker(tensor, right), source))
         yield tuple(updates)
 
 
 class RowsInGguf:
     """A RowSource of one matrix of a tensor of plain floats; may be read from several threads."""
 
-    def __init__(self, tensor: TensorInfo, file: int, matrix: int = 0) -> None:
-        self._tensor = tensor
+    def __init__(self, tensor: TensorInfo, file: Source, matrix: int = 0) -> None:
+        self._type = tensor.type
         self._file = file
         rows = tensor.shape[-2] if len(tensor.shape) > 1 else 1
         self._row_bytes = tensor.type.row_bytes(tensor.columns)
@@ -76,24 +76,24 @@ class RowsInGguf:
         """These rows, which follow one another."""
         if len(rows):
             start, count = int(rows[0]), len(rows)
-            data = os.pread(self._file, count * self._row_bytes, self._offset + start * self._row_bytes)
-            if len(data) != count * self._row_bytes:
-                raise BadFile("a GGUF file became shorter while it was read", where=self._tensor.name)
-            read_plain(self._tensor.type, np.frombuffer(data, np.uint8).reshape(count, -1), out)
+            data = np.empty((count, self._row_bytes), np.uint8)
+            self._file.read_into(data.data.cast("B"), self._offset + start * self._row_bytes)
+            read_plain(self._type, data, out)
 
 
-def _maker(tensor: TensorInfo, file: int):  # type: ignore[no-untyped-def]
+def _maker(tensor: TensorInfo, file: Source) -> Callable[[int], Update]:
     return lambda matrix: Replacement(RowsInGguf(tensor, file, matrix))
 
 
-def _same(base: TensorInfo, left: int, merged: TensorInfo, right: int, kernels: Kernels) -> bool:
+def _same(base: TensorInfo, left: Source, merged: TensorInfo, right: Source, kernels: Kernels) -> bool:
     step = max(1, _CHUNK_WEIGHTS // max(1, base.columns))
     whole = RowsInGguf(_flat(merged), right)
     row = base.type.row_bytes(base.columns)
     for start in range(0, base.rows, step):
         count = min(step, base.rows - start)
         ours, theirs = (np.empty((count, base.columns), np.float32) for _ in range(2))
-        data = np.frombuffer(os.pread(left, count * row, base.offset + start * row), np.uint8).reshape(count, -1)
+        data = np.empty((count, row), np.uint8)
+        left.read_into(data.data.cast("B"), base.offset + start * row)
         kernels.dequantize(base.type, data, ours)
         whole.read(np.arange(start, start + count), theirs)
         if base.type in PLAIN:
