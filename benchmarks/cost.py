@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ def run(argv: list[str], environment: Mapping[str, str]) -> Cost:
     Linux counts the memory of whoever started a program as the program's own peak, and a benchmark is large: so a small
     process starts it. Its 10 MB are the least that can be measured.
     """
+    os.sync()  # or this program would wait for the disk to take what the one before it left in memory
     launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *argv]
     with tempfile.TemporaryFile() as log:
         done = subprocess.run(launch, env=dict(environment), stdout=subprocess.PIPE, stderr=log, check=False)
