@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 # Words that tell variants of a family apart. Ollama's names leave the first ones out: qwen2.5:7b is the instruct model.
-_ASSISTANTS = frozenset(("instruct", "chat", "it"))
-_OTHERS = frozenset(("base", "coder", "math", "vl", "thinking", "reasoning", "distill", "vision", "guard"))
+ASSISTANTS = frozenset(("instruct", "chat", "it"))
+OTHERS = frozenset(("base", "coder", "math", "vl", "thinking", "reasoning", "distill", "vision", "guard"))
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
 _NOISE = re.compile(
     r"^(?:gguf|ggml|hf|latest|f16|fp16|bf16|f32|fp32|i?q\d.*|[ksml]|xs|xxs|nl|unsloth|bnb|4bit|8bit|gptq|awq|int[48]|mlx|v)$"
 )
@@ -40,15 +41,15 @@ def likeness(named: str, *candidate: str) -> float:
     candidate: all names that one model has. Laws: likeness(x, x) == 1 where x has any word that tells something;
     an instruct model is never like a base that training named without that word, nor a coder model like a plain one.
     """
-    ours = _words(_last(named))
-    theirs = {word for name in candidate for word in _words(unquantized(name))}
+    ours = words_of(_last(named))
+    theirs = {word for name in candidate for word in words_of(unquantized(name))}
     if not ours:
         return 0.0
     run_together = " ".join("".join(re.findall(r"[a-z0-9.]+", name.lower())) for name in candidate)
     there = [word for word in ours if word in theirs or (len(word) > 2 and word in run_together)]
-    said = theirs & (_ASSISTANTS | _OTHERS)
-    wanted = set(ours) & (_ASSISTANTS | _OTHERS)
-    silent = (wanted & _ASSISTANTS) - set(there) if not said else set()
+    said = theirs & (ASSISTANTS | OTHERS)
+    wanted = set(ours) & (ASSISTANTS | OTHERS)
+    silent = (wanted & ASSISTANTS) - set(there) if not said else set()
     if (said - wanted) or (wanted - set(there) - silent):
         return 0.1 * len(there) / len(ours)
     counted = [word for word in ours if word not in silent]
@@ -57,7 +58,7 @@ def likeness(named: str, *candidate: str) -> float:
 
 def tells_a_model(named: str) -> bool:
     """Whether a name says which model it is (`Qwen2.5-7B`), rather than where someone put it (`/data/model`)."""
-    return any(any(char.isdecimal() for char in word) for word in _words(_last(named)))
+    return any(any(char.isdecimal() for char in word) for word in words_of(_last(named)))
 
 
 def _last(named: str) -> str:
@@ -65,6 +66,8 @@ def _last(named: str) -> str:
     return unquantized((repository_of(named)[0] or named).replace("\\", "/").rstrip("/").rpartition("/")[2])
 
 
-def _words(name: str) -> list[str]:
-    words = re.findall(r"[a-z0-9.]+", name.lower().removesuffix(".gguf").replace("___", "."))
+def words_of(name: str) -> list[str]:
+    """The words of a name that tell something, in order: `Qwen2.5-7B-Instruct-Q4_K_M.gguf` is qwen2.5, 7b, instruct."""
+    stem = _PART.sub("", name.lower().removesuffix(".gguf")).replace("___", ".")
+    words = re.findall(r"[a-z0-9.]+", stem)
     return [word for word in dict.fromkeys(word.strip(".") for word in words) if word and not _NOISE.match(word)]
