@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ggship.bases import chatglm
 from ggship.bases.from_directory import weight_files
 from ggship.bases.from_gguf import base_from_gguf
 from ggship.bases.model import Base
@@ -19,7 +22,7 @@ from ggship.settings import cache_dir
 
 SCRIPT = "convert_hf_to_gguf.py"
 TIMEOUT_SECONDS = 4 * 3600.0
-_PARTS = ("*.json", "*.jinja", "*.model", "*.txt")
+_PARTS = ("*.json", "*.jinja", "*.model", "*.txt", "*.py")
 
 
 def hf_to_gguf(
@@ -95,7 +98,8 @@ def content_key(base_dir: Path, *, on_bytes: Callable[[int], None] | None = None
     files = weight_files(base_dir)
     small = sorted({path for pattern in _PARTS for path in base_dir.glob(pattern) if is_regular(path)})
     found = {path.name: _digest(path, digests, on_bytes) for path in (*small, *files)}
-    return digest_of({"converter": vendor_release(), "files": found})
+    changes = {"changes": chatglm.CHANGES} if _is_chatglm3(base_dir) else {}
+    return digest_of({"converter": vendor_release(), "files": found, **changes})
 
 
 def converted_place(base_dir: Path, key: str, out_cache: Path | None = None) -> Path:
@@ -103,24 +107,58 @@ def converted_place(base_dir: Path, key: str, out_cache: Path | None = None) -> 
     return (out_cache or cache_dir() / "bases") / f"{_slug(base_dir)}-{key[:16]}.gguf"
 
 
+def joined(first: Path, out: Path, *, on_tensor: Callable[[int, int], None] | None = None) -> Path:
+    """The parts of a split model as one file, made once; two at a time wait for one another."""
+    from filelock import FileLock
+
+    from ggship.gguf.copy import copy_model
+    from ggship.gguf.parts import read_model
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{out}.lock"):
+        if not out.is_file():
+            copy_model(read_model(first), out, on_tensor=on_tensor)
+    return out
+
+
 def _convert(script: Path, base_dir: Path, out: Path, runner: Runner) -> None:
+    if not _is_chatglm3(base_dir):
+        partial = out.with_name(f"{out.name}.partial")
+        with _made(script, base_dir, partial, runner):
+            partial.replace(out)
+        return
+    from ggship.gguf.copy import copy_model
+    from ggship.gguf.reader import read_gguf
+
+    with tempfile.TemporaryDirectory(prefix=f".{out.stem}.", dir=out.parent) as scratch:
+        folder = chatglm.patched_copy(base_dir, Path(scratch) / _slug(base_dir))
+        with _made(script, folder, Path(scratch) / "converted.gguf", runner) as file:
+            copy_model(read_gguf(file), out, chatglm.end_of_turn(file))
+
+
+@contextmanager
+def _made(script: Path, base_dir: Path, file: Path, runner: Runner) -> Iterator[Path]:
+    """The file, as the converter makes it, checked; removed at the end where it still is there."""
     from ggship.convert.vendored import script_environment
 
-    partial = out.with_name(f"{out.name}.partial")
     # `auto` keeps BF16, and makes F16 of F32.
-    argv = [sys.executable, str(script), "--outtype", "auto", "--outfile", str(partial), str(base_dir.resolve())]
+    argv = [sys.executable, str(script), "--outtype", "auto", "--outfile", str(file), str(base_dir.resolve())]
     try:
         done = runner(argv, env=script_environment(), timeout=TIMEOUT_SECONDS)
-        if done.returncode != 0 or not partial.is_file():
+        if done.returncode != 0 or not file.is_file():
             raise ToolFailed(
                 f"llama.cpp's converter could not convert the base (status {done.returncode})",
                 where=f"{base_dir}\n{done.tail()}",
                 hint="pass the same model as a GGUF file with --base",
             )
-        base_from_gguf(partial)
-        partial.replace(out)
+        base_from_gguf(file)
+        yield file
     finally:
-        partial.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+
+
+def _is_chatglm3(base_dir: Path) -> bool:
+    return chatglm.is_chatglm3(base_dir, read_object(base_dir / "config.json", base_dir.resolve(), 16 * MIB))
 
 
 def _digest(path: Path, digests: DigestCache, on_bytes: Callable[[int], None] | None) -> str:

@@ -15,11 +15,11 @@ def copy_model(
     model: GgufFile,
     out: Path,
     changes: Mapping[str, Any] | None = None,
-    on_bytes: Callable[[int], None] | None = None,
+    on_tensor: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the model to `out`; metadata set to the values of `changes`, or removed where those are None.
 
-    on_bytes hears how much of the tensors was copied since its last call. Raises BadFile, Busy and OSError as
+    on_tensor(done, of) is called after each tensor. Raises BadFile, Busy and OSError as
     GgufWriter does; then `out` is as it was before. Law: the tensors' bytes, names, types and order are the model's.
     """
     if out in parts_of(model):
@@ -27,9 +27,9 @@ def copy_model(
     metadata = changed_metadata(model.metadata, changes or {})
     new = [NewTensor(tensor.name, tensor.shape, tensor.type) for tensor in model.tensors]
     with Source(model) as source, GgufWriter(out, metadata, new, alignment=model.alignment) as writer:
-        for old, tensor in zip(model.tensors, writer.tensors, strict=True):
+        for number, (old, tensor) in enumerate(zip(model.tensors, writer.tensors, strict=True)):
             file, start = source.place(old.offset)
             writer.copy_from(file, start, tensor.offset, old.nbytes)
-            if on_bytes:
-                on_bytes(old.nbytes)
+            if on_tensor:
+                on_tensor(number + 1, len(model.tensors))
     return out
