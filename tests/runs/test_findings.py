@@ -190,6 +190,20 @@ def _tokens(make: Any, *numbers: int) -> Given:
     return _on(make)
 
 
+def _another(make: Any) -> Given:
+    given = _on(make, config={"base_model_name_or_path": "mistralai/Mistral-7B-Instruct-v0.2"})
+    assert given.base
+    return Given(given.run, given.base.rename(given.base.with_name("Mistral-7B-Instruct-v0.1.Q8_0.gguf")))
+
+
+def _other_numbers(make: Any) -> Given:
+    """Magnitudes of zero: the norms of no base's rows."""
+    stem = "base_model.model.model.layers.0.self_attn.v_proj"
+    shapes = {"lora_A.weight": (8, 16), "lora_B.weight": (8, 8), "lora_magnitude_vector": (8,)}
+    tensors = {f"{stem}.{name}": ("F32", shape) for name, shape in shapes.items()}
+    return _on(make, blocks=1, tensors=tensors, config={"use_dora": True, "target_modules": ["v_proj"]})
+
+
 def _stale(make: Any) -> Given:
     path = make.adapter()
     make.adapter("checkpoint-500")
@@ -280,6 +294,8 @@ CASES: dict[str, Callable[[Any], Given]] = {
     "GS407": _remote_code,
     "GS408": lambda make: _tokens(make, 32, 33),
     "GS409": lambda make: _tokens(make, 31),
+    "GS410": _another,
+    "GS411": _other_numbers,
     "GS501": _stale,
     "GS502": lambda make: _best(make, ""),
     "GS503": lambda make: _best(make, "best"),

@@ -80,7 +80,8 @@ def require_possible(found: Fingerprint, base: Base) -> None:
     """Raise BaseMismatch where the adapter cannot have been trained on this base."""
     if found.verdict == "impossible":
         where = f"{base.ref} ({base.architecture})\n{found.why}"
-        raise BaseMismatch("the adapter was trained on another base", where=where, hint=found.hint)
+        message = "the adapter was trained on another base"
+        raise BaseMismatch(message, where=where, hint=found.hint, rule="GS411")
 
 
 def _gathered(run: Run, base: Base, fit: Fit) -> Iterator[Evidence]:

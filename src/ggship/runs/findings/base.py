@@ -15,14 +15,17 @@ from ggship.runs.findings.tokens import added_tokens
 from ggship.runs.model import Run
 
 if TYPE_CHECKING:
+    from ggship.bases.fingerprint import Fingerprint
     from ggship.bases.model import Base
 
 _SHOWN = 5
+_VERDICTS = {"unlikely": "GS410", "impossible": "GS411"}
 _EMBEDDING = "token_embd.weight"
 
 
-def what_the_base_says(run: Run, base: Base) -> Iterator[Finding]:
-    """What does not fit together."""
+def what_the_base_says(run: Run, base: Base, seen: Fingerprint | None = None) -> Iterator[Finding]:
+    """What does not fit together. seen: the fingerprint, where the caller has it already."""
+    from ggship.bases.fingerprint import fingerprint
     from ggship.bases.fit import check_fit
     from ggship.convert.routes import route_of
 
@@ -37,6 +40,9 @@ def what_the_base_says(run: Run, base: Base) -> Iterator[Finding]:
     except NotExpressible as error:
         if OBSTACLES.get(error.code) == "GS315":
             yield RULES["GS315"].found(error.where, fix=error.hint)
+    seen = seen or fingerprint(run, base)
+    if seen.verdict in _VERDICTS:
+        yield RULES[_VERDICTS[seen.verdict]].found(seen.why, fix=f"{seen.hint[:1].upper()}{seen.hint[1:]}.")
     yield from _tokens(run, base)
     if base.config_dir is not None:
         yield from remote_code(base.config_dir, base.config_dir, "the base's config.json")

@@ -299,6 +299,20 @@ _RULES = (
         "Train without new tokens, or pass a base with the run's tokenizer.",
     ),
     Rule(
+        "GS410",
+        "warning",
+        "This is probably not the base of training",
+        "The adapter fits, but it was trained on other weights: answers are worse, and nothing else shows it.",
+        "Pass the base that training named with --base.",
+    ),
+    Rule(
+        "GS411",
+        "error",
+        "The run's numbers did not begin from this base",
+        "The adapter changes weights that are not there: the result would be neither model.",
+        "Pass the base that training named with --base.",
+    ),
+    Rule(
         "GS501",
         "warning",
         "Checkpoints of another training lie in the run",

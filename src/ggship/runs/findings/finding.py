@@ -14,21 +14,24 @@ from ggship.runs.findings.training import how_training_went
 from ggship.runs.model import Run
 
 if TYPE_CHECKING:
+    from ggship.bases.fingerprint import Fingerprint
     from ggship.bases.model import Base
 
 
-def findings(run: Run, base: Base | None = None, *, deep: bool = False) -> tuple[Finding, ...]:
+def findings(
+    run: Run, base: Base | None = None, *, deep: bool = False, seen: Fingerprint | None = None
+) -> tuple[Finding, ...]:
     """All findings on a run: errors first, then warnings, then notes, each by code.
 
     From headers and small files alone, unless `deep`: then every tensor is read. With `base` the run is held against it
-    too. What makes a run unreadable is no finding but an error with the rule's code in `GgshipError.rule`.
+    too; seen: their fingerprint, where the caller has it already. What makes a run unreadable is no finding but an error with the rule's code in `GgshipError.rule`.
     Law: equal runs give equal findings, wherever they lie.
     """
-    found = sorted(_all(run, base, deep), key=lambda finding: (LEVELS.index(finding.level), finding.code))
+    found = sorted(_all(run, base, deep, seen), key=lambda finding: (LEVELS.index(finding.level), finding.code))
     return tuple(dict.fromkeys(found))
 
 
-def _all(run: Run, base: Base | None, deep: bool) -> Iterator[Finding]:
+def _all(run: Run, base: Base | None, deep: bool, seen: Fingerprint | None) -> Iterator[Finding]:
     yield from what_lies_in_the_run(run)
     yield from what_the_config_says(run)
     yield from what_stands_in_the_way(run)
@@ -36,7 +39,7 @@ def _all(run: Run, base: Base | None, deep: bool) -> Iterator[Finding]:
     for directory in dict.fromkeys((run.path, run.root)):
         yield from remote_code(directory, run.root, "config.json of the run")
     if base is not None:
-        yield from what_the_base_says(run, base)
+        yield from what_the_base_says(run, base, seen)
     if deep:
         from ggship.runs.findings.numbers import what_the_numbers_say
 
