@@ -17,11 +17,15 @@ SPARE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """So many bytes that will be written into a folder, which need not exist yet. what: in words, for people."""
+    """So many bytes that will be written into a folder, which need not exist yet.
+
+    what: in words, for people. stage: the one of a job that writes them, "" for none.
+    """
 
     what: str
     bytes: int
     folder: Path
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

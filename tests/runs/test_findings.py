@@ -197,11 +197,8 @@ def _another(make: Any) -> Given:
 
 
 def _other_numbers(make: Any) -> Given:
-    """Magnitudes of zero: the norms of no base's rows."""
-    stem = "base_model.model.model.layers.0.self_attn.v_proj"
-    shapes = {"lora_A.weight": (8, 16), "lora_B.weight": (8, 8), "lora_magnitude_vector": (8,)}
-    tensors = {f"{stem}.{name}": ("F32", shape) for name, shape in shapes.items()}
-    return _on(make, blocks=1, tensors=tensors, config={"use_dora": True, "target_modules": ["v_proj"]})
+    """A copy of the base's embedding, all of it zero."""
+    return _on(make, tensors={**PAIR, f"{EMBEDDING}.base_layer.weight": ("F32", (32, 16))})
 
 
 def _stale(make: Any) -> Given:

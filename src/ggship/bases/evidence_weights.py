@@ -1,8 +1,9 @@
 """What numbers say: those that training began from the base's, beside the base's own.
 
 DoRA's magnitudes begin as the norms of the weight's rows (PEFT: tuners/lora/dora.py, update_layer), a saved module as a
-copy of the base's. Training moves them a little; numbers that are far from the base's began from another one. Close
-ones prove nothing, since an instruct model is close to the plain one too, but for copies that training did not touch.
+copy of the base's. Training moves them a little; numbers that are far from the base's have most likely begun from
+another one. Close ones prove nothing, since an instruct model is close to the plain one too. Copies that training did
+not touch (PEFT saves them with an embedding's adapter) decide: they are the base's, or this is another base.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _MODULES = 4
 _ROWS = 64
 _NEAR = 0.1  # relative difference; training and a 4-bit base together stay below it
 _FAR = 0.5  # two initialisations are about 1.4 apart, norms of unrelated models often half
-_ROUNDED = 0.005  # BF16 keeps 8 bits; a base in Q8_0 is as near
+_ROUNDED = 0.005  # BF16 keeps 8 bits
+_COARSE = 0.15  # what 4 bits leave of a copy
 # In GGUF these have their rows in another order (llama.cpp's rope layout).
 _REORDERED = ("attn_q.weight", "attn_k.weight", "attn_qkv.weight")
 
@@ -48,19 +50,21 @@ def weights(run: Run, base: Base, fit: Fit) -> Iterator[Evidence]:
             chosen = [item for item in run.trained if item.method == method and _comparable(item, fit)][:_MODULES]
             found = [difference for item in chosen if (difference := compare(item, base, fit)) is not None]
             if found:
-                yield _evidence(what, method, median(found), len(found))
+                yield _evidence(what, method, median(found), len(found), base.quantized)
     except (GgshipError, OSError):
         return  # what cannot be read is found and explained where it is needed
 
 
-def _evidence(what: str, method: str, difference: float, count: int) -> Evidence:
+def _evidence(what: str, method: str, difference: float, count: int, quantized: bool) -> Evidence:
     from ggship.bases.fingerprint import Evidence
 
     text = f"{what} are {difference:.1%} from the base's ({count} looked at)"
-    if difference >= _FAR:
-        return Evidence("weights", "impossible", text)
     if method == "frozen":
-        return Evidence("weights", "same" if difference <= _ROUNDED else "unlikely", text)
+        near = difference <= (_COARSE if quantized else _ROUNDED)
+        far = "impossible" if difference >= _FAR else "unlikely"
+        return Evidence("weights", ("fits" if quantized else "same") if near else far, text)
+    if difference >= _FAR:  # a learning rate that was far too high gets there too
+        return Evidence("weights", "unlikely", text)
     return Evidence("weights", "fits" if difference <= _NEAR else "doubt", text)
 
 

@@ -98,13 +98,13 @@ def content_key(base_dir: Path, *, on_bytes: Callable[[int], None] | None = None
     files = weight_files(base_dir)
     small = sorted({path for pattern in _PARTS for path in base_dir.glob(pattern) if is_regular(path)})
     found = {path.name: _digest(path, digests, on_bytes) for path in (*small, *files)}
-    changes = {"changes": chatglm.CHANGES} if _is_chatglm3(base_dir) else {}
+    changes = {"changes": chatglm.CHANGES} if is_chatglm3(base_dir) else {}
     return digest_of({"converter": vendor_release(), "files": found, **changes})
 
 
 def converted_place(base_dir: Path, key: str, out_cache: Path | None = None) -> Path:
     """Where the file of that key lies, or will."""
-    return (out_cache or cache_dir() / "bases") / f"{_slug(base_dir)}-{key[:16]}.gguf"
+    return (out_cache or cache_dir() / "bases") / f"{slug(base_dir)}-{key[:16]}.gguf"
 
 
 def joined(first: Path, out: Path, *, on_tensor: Callable[[int, int], None] | None = None) -> Path:
@@ -122,7 +122,7 @@ def joined(first: Path, out: Path, *, on_tensor: Callable[[int, int], None] | No
 
 
 def _convert(script: Path, base_dir: Path, out: Path, runner: Runner) -> None:
-    if not _is_chatglm3(base_dir):
+    if not is_chatglm3(base_dir):
         partial = out.with_name(f"{out.name}.partial")
         with _made(script, base_dir, partial, runner):
             partial.replace(out)
@@ -131,7 +131,7 @@ def _convert(script: Path, base_dir: Path, out: Path, runner: Runner) -> None:
     from ggship.gguf.reader import read_gguf
 
     with tempfile.TemporaryDirectory(prefix=f".{out.stem}.", dir=out.parent) as scratch:
-        folder = chatglm.patched_copy(base_dir, Path(scratch) / _slug(base_dir))
+        folder = chatglm.patched_copy(base_dir, Path(scratch) / slug(base_dir))
         with _made(script, folder, Path(scratch) / "converted.gguf", runner) as file:
             copy_model(read_gguf(file), out, chatglm.end_of_turn(file))
 
@@ -157,7 +157,8 @@ def _made(script: Path, base_dir: Path, file: Path, runner: Runner) -> Iterator[
         file.unlink(missing_ok=True)
 
 
-def _is_chatglm3(base_dir: Path) -> bool:
+def is_chatglm3(base_dir: Path) -> bool:
+    """Whether the folder must be patched first: then the file is written twice."""
     return chatglm.is_chatglm3(base_dir, read_object(base_dir / "config.json", base_dir.resolve(), 16 * MIB))
 
 
@@ -169,7 +170,8 @@ def _digest(path: Path, digests: DigestCache, on_bytes: Callable[[int], None] | 
     return digests.sha256(path, on_bytes)
 
 
-def _slug(base_dir: Path) -> str:
+def slug(base_dir: Path) -> str:
+    """What the names of its files in the cache begin with."""
     named = re.search(r"models--([^/]+)/snapshots/", base_dir.resolve().as_posix() + "/")
     name = named[1] if named else base_dir.resolve().name
     return re.sub(r"[^\w.-]+", "-", name)[:60] or "base"

@@ -308,7 +308,7 @@ _RULES = (
     Rule(
         "GS411",
         "error",
-        "The run's numbers did not begin from this base",
+        "The run holds copies of another base's weights",
         "The adapter changes weights that are not there: the result would be neither model.",
         "Pass the base that training named with --base.",
     ),

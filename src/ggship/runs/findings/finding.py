@@ -24,7 +24,8 @@ def findings(
     """All findings on a run: errors first, then warnings, then notes, each by code.
 
     From headers and small files alone, unless `deep`: then every tensor is read. With `base` the run is held against it
-    too; seen: their fingerprint, where the caller has it already. What makes a run unreadable is no finding but an error with the rule's code in `GgshipError.rule`.
+    too; seen: their fingerprint, where the caller has it already. What makes a run unreadable is no finding but an
+    error with the rule's code in `GgshipError.rule`.
     Law: equal runs give equal findings, wherever they lie.
     """
     found = sorted(_all(run, base, deep, seen), key=lambda finding: (LEVELS.index(finding.level), finding.code))
