@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -105,10 +105,12 @@ def of_package(job: Job) -> Preflight:
     return Preflight(tuple(need for need in disk if need.bytes), tuple(memory))
 
 
-def of_merge(run: Run | None, base: Base, out: Path, merged: int, *, peft: bool = False) -> Preflight:
-    """What `ggship merge` will need. merged: bytes of the file that it writes."""
+def of_merge(
+    run: Run | None, base: Base, touched: Collection[str], out: Path, quant: str | None, *, peft: bool = False
+) -> Preflight:
+    """What `ggship merge` will need. run: None for an adapter in GGUF. touched: tensors of the base that it changes."""
     disk, memory = _of_base(base, whole=peft)
-    disk.append(Need(out.name, merged, out.parent, "merge"))
+    disk.append(Need(out.name, _merged_bytes(base, touched, quant), out.parent, "merge"))
     memory.append(("the merge", MERGE_MEMORY))
     if peft and run is not None:
         part, peak = _of_peft(run, base, out.parent)
@@ -132,6 +134,19 @@ def base_bytes(base: Base) -> int:
 
         return sum(path.stat().st_size for path in files_of(base.gguf))
     return 2 * sum(prod(tensor.shape) for tensor in base.tensors.values())
+
+
+def _merged_bytes(base: Base, touched: Collection[str], quant: str | None) -> int:
+    if base.gguf is not None:
+        from ggship.gguf.parts import read_model
+        from ggship.gguf.plan import plan_merge
+
+        return sum(tensor.nbytes for tensor in plan_merge(read_model(base.gguf), touched, quant))
+    if quant is None:
+        return base_bytes(base)
+    from ggship.gguf.mix import FILE_TYPES, parse_quant
+
+    return int(base_bytes(base) * FILE_TYPES[parse_quant(quant)][1].bits / 16)
 
 
 def models_folder(job: Job) -> Path | None:
