@@ -27,7 +27,7 @@ _REQUIRED: Mapping[str, type | tuple[type, ...]] = {
     "strategy": str,
     "run": dict,
     "base": dict,
-    "adapter": dict,
+    "adapter": (dict, type(None)),
     "prompt": dict,
     "model": dict,
     "eval": dict,

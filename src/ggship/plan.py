@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggship.errors import AdaptersRefused, BaseNotFound, UsageError
+from ggship.errors import AdaptersRefused, BaseNotFound, NotExpressible, UsageError
 from ggship.place import name_for
 
 if TYPE_CHECKING:
     from ggship.bases.fit import Fit
     from ggship.bases.model import Base
+    from ggship.convert.routes import Route
     from ggship.runs.model import Run
     from ggship.runtimes.model import Runtime
 
@@ -55,12 +56,14 @@ class PackageOptions:
 class Plan:
     """The decisions, each with its reason.
 
-    strategy: "adapter" or "merge". quant: what the merged model's weights become, None where each tensor keeps its type
-    (touched tensors of a quantized base then become Q8_0). base_file: whether the base's weights must lie in the
-    package, since no server holds them under a name. reasons: (what, decision and why) in the order they are printed.
+    strategy: "adapter" or "merge". route: how the run gets into GGUF (convert/routes.py). quant: what the merged
+    model's weights become, None where each tensor keeps its type (touched tensors of a quantized base then become
+    Q8_0). base_file: whether the base's weights must lie in the package, since no server holds them under a name.
+    reasons: (what, decision and why) in the order they are printed.
     """
 
     strategy: str
+    route: Route
     quant: str | None
     base_file: bool
     reasons: tuple[tuple[str, str], ...] = ()
@@ -75,20 +78,27 @@ class Plan:
         """The plan as JSON."""
         return {
             "strategy": self.strategy,
+            "route": self.route.kind,
+            "merged": list(self.route.merged),
             "quant": self.quant,
             "reasons": dict(self.reasons),
             "sizes": dict(self.sizes),
         }
 
 
-def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None, fit: Fit) -> Plan:
-    """Choose strategy and quantization. Raises AdaptersRefused or BaseNotFound where what was asked cannot be."""
+def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None, fit: Fit, route: Route) -> Plan:
+    """Choose strategy and quantization.
+
+    Raises AdaptersRefused, NotExpressible, MissingExtra or BaseNotFound where what was asked cannot be.
+    """
     if options.quant:
         from ggship.gguf.mix import parse_quant
 
         parse_quant(options.quant)  # a word that means nothing is found now, not after the conversion
-    strategy, why = _strategy(options, run, base, runtime)
+    strategy, why = _strategy(options, runtime, route)
     reasons = [("strategy", f"{strategy}: {why}")]
+    if route.merged:
+        reasons.append(("merged", "; ".join(route.merged)))
     quant = None
     if strategy == "merge":
         quant, why = _quant(options.quant, base, options.force)
@@ -102,32 +112,44 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
     base_file = strategy == "adapter" and not served_by_name
     if base_file or strategy == "merge":
         _need_weights(base, "merging" if strategy == "merge" else "a package that no server serves the base for")
-    folded = sorted({_fold_reason(run)} - {""})
-    if folded:
-        reasons.append(("folded", folded[0]))
-    return Plan(strategy, quant, base_file, tuple(reasons), _sizes(options, run, base, strategy, quant, fit))
+    if route.kind == "peft":
+        from ggship.convert.peft import need_peft
+
+        need_peft("merging this adapter with PEFT")
+    folded = _fold_reason(run)
+    if folded and route.kind == "pairs":
+        reasons.append(("folded", folded))
+    sizes = _sizes(options, run, base, strategy, quant, fit, route)
+    return Plan(strategy, route, quant, base_file, tuple(reasons), sizes)
 
 
-def _strategy(options: PackageOptions, run: Run, base: Base, runtime: Runtime | None) -> tuple[str, str]:
-    from ggship.convert.tied import servable
-
+def _strategy(options: PackageOptions, runtime: Runtime | None, route: Route) -> tuple[str, str]:
     takes_adapters = runtime is not None and runtime.accepts_adapters()
     server = runtime.describe() if runtime else "no server"
-    if options.strategy == "adapter":
+    asked, servable = options.strategy, route.kind == "pairs"
+    if asked == "adapter" and not servable:
+        raise NotExpressible(
+            "a GGUF adapter cannot carry all that was trained",
+            where="\n".join(route.merged),
+            hint="use --strategy merge (or auto): it goes into the base's weights, exactly",
+            code=route.code,
+        )
+    if asked == "merge" and not route.mergeable:
+        raise NotExpressible(route.reason, hint="use --strategy adapter (or auto)", code="alora")
+    if asked == "adapter" or not route.mergeable:
         if runtime is not None and not takes_adapters:
-            raise AdaptersRefused(
-                "this server refuses LoRA adapters", where=server, hint="use --strategy merge (or auto)"
-            )
-        return "adapter", "as you asked"
-    if options.strategy == "merge":
+            hint = "use --strategy merge (or auto)" if route.mergeable else "serve it with llama-server --lora"
+            raise AdaptersRefused("this server refuses LoRA adapters", where=server, hint=hint)
+        return "adapter", "as you asked" if asked == "adapter" else route.reason
+    if asked == "merge":
         return "merge", "as you asked"
-    if takes_adapters and servable(run, base):
+    if not servable:
+        return "merge", route.reason
+    if takes_adapters:
         return "adapter", f"{server} takes adapters, and this one is exactly representable"
     if runtime is None:
         return "merge", "no server is involved, and a merged model runs on every one"
-    if not takes_adapters:
-        return "merge", f"{server} takes no adapters"
-    return "merge", "the adapter changes an embedding that is the output head too, which llama.cpp serves only merged"
+    return "merge", f"{server} takes no adapters"
 
 
 def _need_weights(base: Base, what: str) -> None:
@@ -164,27 +186,38 @@ def _fold_reason(run: Run) -> str:
     return ""
 
 
-def _sizes(options: PackageOptions, run: Run, base: Base, strategy: str, quant: str | None, fit: Fit) -> dict[str, int]:
+def _sizes(
+    options: PackageOptions, run: Run, base: Base, strategy: str, quant: str | None, fit: Fit, route: Route
+) -> dict[str, int]:
     """Bytes to expect, by file: headers are small beside them, and not counted."""
-    sizes = {"adapter.gguf": run.parameters * (4 if options.outtype == "f32" else 2)}
+    sizes = {}
+    if route.kind == "pairs":
+        sizes["adapter.gguf"] = run.parameters * (4 if options.outtype == "f32" else 2)
     if strategy == "merge":
         if base.gguf:
             sizes["base"] = base.gguf.stat().st_size
-        merged = _merged_size(base, quant, fit, options.force)
+        merged = _merged_size(base, quant, fit, options.force, route)
         if merged:
             sizes["merged model"] = merged
     return sizes
 
 
-def _merged_size(base: Base, quant: str | None, fit: Fit, force: bool) -> int:
+def _merged_size(base: Base, quant: str | None, fit: Fit, force: bool, route: Route) -> int:
     """As the merge itself will plan it; of a directory, whose GGUF may not be made yet, by the type of most weights."""
-    if base.gguf is not None:
-        from ggship.gguf.plan import plan_merge
-        from ggship.gguf.reader import read_gguf
+    from ggship.convert.routes import EMBEDDING, HEAD
 
-        touched = set(fit.targets.values())
-        return sum(tensor.nbytes for tensor in plan_merge(read_gguf(base.gguf), touched, quant, force))
+    if base.gguf is not None:
+        from ggship.gguf.parts import read_model
+        from ggship.gguf.plan import plan_merge
+
+        model, touched = read_model(base.gguf), set(fit.targets.values())
+        if route.own_head:
+            heads = [replace(tensor, name=HEAD) for tensor in model.tensors if tensor.name == EMBEDDING]
+            model = replace(model, tensors=(*model.tensors, *heads))
+        return sum(tensor.nbytes for tensor in plan_merge(model, touched, quant, force))
     from ggship.gguf.mix import FILE_TYPES, parse_quant
 
     kind = FILE_TYPES[parse_quant(quant or DEFAULT_QUANT)][1]
-    return sum(kind.row_bytes(-(-prod(tensor.shape) // kind.block) * kind.block) for tensor in base.tensors.values())
+    shapes = [tensor.shape for tensor in base.tensors.values()]
+    shapes += [base.tensors[EMBEDDING].shape] if route.own_head and EMBEDDING in base.tensors else []
+    return sum(kind.row_bytes(-(-prod(shape) // kind.block) * kind.block) for shape in shapes)

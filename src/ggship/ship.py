@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ggship.bases import check_fit, find_base
+from ggship.bases.fingerprint import Fingerprint, fingerprint, require_possible
 from ggship.bases.model import Base
 from ggship.clock import Clock, SystemClock
 from ggship.digests import DigestCache
 from ggship.errors import GateFailed
+from ggship.needs import THIS, Machine
 from ggship.package import PackageInfo, read_package
 from ggship.pipeline import Outcome, Stage, run_stages
 from ggship.place import Place, holding, package_place
@@ -33,7 +35,8 @@ from ggship.stages.job import Job
 class Shipped:
     """What packaging did. `ran` names the stages that really ran: empty where everything was done already.
 
-    base: the one that was chosen, how it was found, and what else would have fitted.
+    base: the one that was chosen, how it was found, and what else would have fitted. fingerprint: whether it is the one
+    of training.
     """
 
     info: PackageInfo
@@ -41,6 +44,7 @@ class Shipped:
     base: Base
     ran: tuple[str, ...]
     facts: Mapping[str, Mapping[str, Any]]
+    fingerprint: Fingerprint | None = None
 
 
 def prepare(
@@ -51,23 +55,23 @@ def prepare(
     clock: Clock | None = None,
 ) -> Job:
     """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
-    from ggship.convert.refusals import refuse_inexpressible
-    from ggship.convert.tied import refuse_tied
+    from ggship.convert.routes import refuse_unshippable, route_of
     from ggship.runtimes.holding import holding_for, holding_of
 
     check_public_name(options.name)
     package_place(options.folder, options.name)
     run = read_run(options.run, checkpoint=options.checkpoint, allow_pickle=options.allow_pickle)
-    refuse_inexpressible(run)
+    refuse_unshippable(run)
     # Where the model will not run on an Ollama, its base may be on one all the same.
     held = holding_of(runtime) or holding_for(options.base, options.host)
     base = find_base(run, options.base, ollama=held, pull=options.pull)
     fit = check_fit(run, base)
-    found = findings(run, base)
+    seen = fingerprint(run, base)
+    require_possible(seen, base)
+    found = findings(run, base, seen=seen)
     if options.strict:
         refuse_warnings(found)
-    plan = decide(options, run, base, runtime, fit)
-    refuse_tied(run, base, merging=plan.strategy == "merge")
+    plan = decide(options, run, base, runtime, fit, route_of(run, base))
     prompt = plan_prompt(run, base, options, plan)
     suite = None
     if options.suite and options.evaluate:
@@ -88,6 +92,7 @@ def prepare(
         clock=clock or SystemClock(),
         runner=runner,
         findings=found,
+        fingerprint=seen,
     )
 
 
@@ -99,10 +104,10 @@ def stages_of(job: Job) -> list[Stage]:
     from ggship.stages.evaluate import EvaluateStage
     from ggship.stages.promote import PromoteStage
     from ggship.stages.prove import ProveStage
-    from ggship.stages.weights import BaseStage, MergeStage
+    from ggship.stages.weights import BaseStage, MergeRunStage, MergeStage
 
-    stages: list[Stage] = [ConvertStage(job)]
-    if job.plan.strategy == "merge":
+    stages: list[Stage] = [ConvertStage(job)] if job.plan.route.kind == "pairs" else [MergeRunStage(job)]
+    if job.plan.strategy == "merge" and job.plan.route.kind == "pairs":
         stages.append(MergeStage(job))
     elif job.plan.base_file:
         stages.append(BaseStage(job))
@@ -151,8 +156,12 @@ def package_job(
     on_start: Callable[[str], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
+    machine: Machine = THIS,
 ) -> Shipped:
-    """Like package_run, for a job that `prepare` has decided. `on_start` and `on_stage`: see `run_stages`."""
+    """Like package_run, for a job that `prepare` has decided. `on_start` and `on_stage`: see `run_stages`.
+
+    machine: whose disks and memory must be enough. Raises NoRoom, before the first byte, where they are not.
+    """
     options, progress = job.options, progress or Silent()
     need_memory()
     place = package_place(options.folder, options.name)
@@ -165,7 +174,8 @@ def package_job(
         if job.runtime is not None:
             stack.enter_context(temporary(job.runtime, staging_name(options.name), base_name(options.name)))
         try:
-            outcome = run_stages(stages_of(job), place, progress, on_start=on_start, on_stage=on_stage)
+            begin = _with_room(job, machine, on_start)
+            outcome = run_stages(stages_of(job), place, progress, on_start=begin, on_stage=on_stage)
         except GateFailed as error:
             place.settle(place.held)
             error.hint = f"read what it said: {place.held}/eval/report.html"
@@ -179,6 +189,23 @@ def package_job(
     return _shipped(job, place, outcome)
 
 
+def _with_room(job: Job, machine: Machine, on_start: Callable[[str], None] | None) -> Callable[[str], None]:
+    """`on_start`, once disk and memory were found to be enough for the first stage that runs and all that follow."""
+    begun = False
+
+    def begin(stage: str) -> None:
+        nonlocal begun
+        if not begun:
+            from ggship.preflight import of_package
+
+            of_package(job).require(stage=stage, machine=machine)
+            begun = True
+        if on_start:
+            on_start(stage)
+
+    return begin
+
+
 def _sweep(place: Place) -> None:
     """Leave no empty work folder behind: what is in it is what the next run goes on with."""
     if place.work.is_dir() and not any(place.work.iterdir()):
@@ -186,4 +213,4 @@ def _sweep(place: Place) -> None:
 
 
 def _shipped(job: Job, place: Place, outcome: Outcome) -> Shipped:
-    return Shipped(read_package(place.final), job.plan, job.base, outcome.ran, outcome.facts)
+    return Shipped(read_package(place.final), job.plan, job.base, outcome.ran, outcome.facts, job.fingerprint)

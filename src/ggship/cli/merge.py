@@ -1,8 +1,8 @@
-"""`ggship merge`: adapter into a base GGUF, quantized in the same pass."""
+"""`ggship merge`: what training gave into a base GGUF, quantized in the same pass."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import click
 from ggship.cli.options import (
     allow_pickle_option,
     base_option,
+    dry_run_option,
     force_option,
     host_option,
     json_option,
@@ -23,7 +24,10 @@ from ggship.cli.terminal import Steps, Terminal, warn_of
 
 if TYPE_CHECKING:
     from ggship.bases import Base
+    from ggship.gguf.merge import MergeReport
+    from ggship.preflight import Preflight
     from ggship.runs import Run
+    from ggship.stages.base_file import BaseFile
 
 MAGIC = b"GGUF"
 
@@ -38,6 +42,7 @@ MAGIC = b"GGUF"
 @force_option
 @allow_pickle_option
 @strict_option
+@dry_run_option
 @json_option
 @click.pass_obj
 def merge(
@@ -51,17 +56,17 @@ def merge(
     force: bool,
     allow_pickle: bool,
     strict: bool,
+    dry_run: bool,
 ) -> None:
-    """Merge the adapter of RUN into its base.
+    """Merge what RUN trained into its base.
 
-    RUN is a training run or an adapter in GGUF. Touched tensors of a quantized base become Q8_0, whatever --quant says:
-    on its own grid the update would round away.
+    RUN is a training run of any method, or an adapter in GGUF. Touched tensors of a quantized base become Q8_0,
+    whatever --quant says: on its own grid the update would round away.
     """
     from ggship.bases import find_base
+    from ggship.cli.summary import show_needs
     from ggship.digests import DigestCache
-    from ggship.gguf.merge import merge_adapter
     from ggship.gguf.mix import parse_quant
-    from ggship.progress import counting
     from ggship.runner import run_subprocess
     from ggship.runs import read_run
     from ggship.runs.findings import findings
@@ -73,25 +78,49 @@ def merge(
     found = find_base(trained, base, ollama=holding_for(base, host), pull=pull)
     if trained is not None:
         warn_of(terminal, findings(trained, found), strict=strict)
-    with terminal.steps() as steps, TemporaryDirectory(prefix="ggship-") as folder:
-        weights = BaseFile(found, DigestCache(), run_subprocess).file(steps)
-        adapter = run if trained is None else _converted(trained, found, Path(folder), out, steps, force)
-        steps.start(f"Merging into {found.ref}", unit="tensors")
-        report = merge_adapter(weights, adapter, out, quant=quant, force=force, on_tensor=counting(steps))
-        steps.done(f"{report.merged} of {report.pairs} pairs")
+    needs = _needs(run, trained, found, out, quant)
+    if dry_run:
+        show_needs(terminal, needs, found, trained)
+        return
+    needs.require()
+    with terminal.steps() as steps:
+        weights = BaseFile(found, DigestCache(), run_subprocess)
+        if trained is None:
+            made = _of_adapter(run, weights.source(steps), out, steps, quant, force)
+            report, told = made, {"route": "pairs", "by": "ggship"}
+        else:
+            report, told = _of_run(trained, found, weights, out, steps, quant, force)
     if terminal.as_json:
-        terminal.document({"path": str(out), "base": found.ref, **asdict(report)})
+        terminal.document({"path": str(out), "base": found.ref, **told, **asdict(report)})
         return
     stored = ", ".join(sorted({tensor.to_type for tensor in report.tensors}))
-    terminal.lines(
-        [
-            ("wrote", f"{out} ({report.bytes / 1e6:.1f} MB)"),
-            ("merged", f"{report.merged} of {report.pairs} pairs, stored as {stored}"),
-            ("update left", f"{report.survival:.1%} after quantization"),
-            ("base", f"{found.ref} ({found.found})"),
-        ]
-    )
+    what = "pairs" if told["route"] == "pairs" else "tensors"
+    rows = [
+        ("wrote", f"{out} ({report.bytes / 1e6:.1f} MB)"),
+        ("merged", f"{report.merged} of {report.pairs} {what}, stored as {stored}"),
+        ("update left", f"{report.survival:.1%} after quantization"),
+        ("base", f"{found.ref} ({found.found})"),
+    ]
+    if told["by"] != "ggship":
+        rows.append(("merged by", told["by"]))
+    terminal.lines(rows)
     terminal.say("next: ggship package proves it and makes it live")
+
+
+def _needs(run: Path, trained: Run | None, base: Base, out: Path, quant: str | None) -> Preflight:
+    from ggship.preflight import of_merge
+
+    if trained is None:
+        from ggship.gguf.adapter import read_adapter
+
+        return of_merge(None, base, list(read_adapter(run).pairs), out, quant)
+    from ggship.bases import check_fit
+    from ggship.bases.fingerprint import fingerprint, require_possible
+    from ggship.convert.routes import route_of
+
+    require_possible(fingerprint(trained, base), base)
+    touched = check_fit(trained, base).targets.values()
+    return of_merge(trained, base, set(touched), out, quant, peft=route_of(trained, base).kind == "peft")
 
 
 def _is_gguf(path: Path) -> bool:
@@ -99,6 +128,41 @@ def _is_gguf(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
+
+
+def _of_run(
+    run: Run, base: Base, weights: BaseFile, out: Path, steps: Steps, quant: str | None, force: bool
+) -> tuple[MergeReport, dict[str, str]]:
+    """Merge a run by its own route: (what was done, route and what merged)."""
+    from ggship.convert.merging import merge_run
+    from ggship.convert.routes import route_of
+    from ggship.errors import NotExpressible
+    from ggship.progress import counting
+
+    route = route_of(run, base)
+    if not route.mergeable:
+        raise NotExpressible(route.reason, hint="serve it as an adapter: ggship convert", code="alora")
+    # Only PEFT needs a split model in one file.
+    found = replace(base, gguf=weights.file(steps) if route.kind == "peft" else weights.source(steps))
+    assert found.gguf is not None
+    if route.kind != "pairs":
+        steps.start(f"Merging into {base.ref} ({route.reason})", unit="tensors")
+        done = merge_run(run, found, out, route=route, quant=quant, force=force, on_tensor=counting(steps))
+        steps.done(f"{done.report.merged} tensors")
+        return done.report, {"route": route.kind, "by": done.by}
+    with TemporaryDirectory(prefix="ggship-") as folder:
+        adapter = _converted(run, found, Path(folder), out, steps, force)
+        return _of_adapter(adapter, found.gguf, out, steps, quant, force), {"route": "pairs", "by": "ggship"}
+
+
+def _of_adapter(adapter: Path, base: Path, out: Path, steps: Steps, quant: str | None, force: bool) -> MergeReport:
+    from ggship.gguf.merge import merge_adapter
+    from ggship.progress import counting
+
+    steps.start("Merging into the base", unit="tensors")
+    report = merge_adapter(base, adapter, out, quant=quant, force=force, on_tensor=counting(steps))
+    steps.done(f"{report.merged} of {report.pairs} pairs")
+    return report
 
 
 def _converted(run: Run, base: Base, folder: Path, out: Path, steps: Steps, force: bool) -> Path:
@@ -112,7 +176,6 @@ def _converted(run: Run, base: Base, folder: Path, out: Path, steps: Steps, forc
         adapter,
         base=base,
         force=force,
-        merging=True,
         log=out.with_name(f"{out.name}.log"),  # `folder` is gone when someone reads the error that names it
         on_tensor=counting(steps),
     )

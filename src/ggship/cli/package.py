@@ -98,26 +98,40 @@ def _packaged(terminal: Terminal, job: Job) -> Shipped:
 
 def show_plan(terminal: Terminal, job: Job) -> None:
     """What would be done, and why."""
+    from ggship.preflight import of_package
+
     plan: Plan = job.plan
     if terminal.as_json:
         chosen = {"base": job.base.ref, "base_choice": base_choice(job.base)}
-        found = [finding.document() for finding in job.findings]
-        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document(), "findings": found})
+        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document(), **_checked(job)})
         return
     from ggship.card import human_size
-    from ggship.cli.summary import base_rows
+    from ggship.cli.summary import base_rows, fingerprint_row
 
     rows = [
         ("run", f"{job.run.path} ({job.run.chosen})"),
         *base_rows(job.base),
+        *fingerprint_row(job.fingerprint),
         *plan.reasons,
         *job.prompt.reasons(),
         ("verified", "; ".join(job.verifications())),
         *((f"size of {name}", human_size(size)) for name, size in plan.sizes.items()),
+        *of_package(job).rows(),
         ("package", str(job.options.folder)),
     ]
     terminal.lines(rows)
     terminal.say("\nNothing was done. Leave --dry-run out to do it.")
+
+
+def _checked(job: Job) -> dict[str, Any]:
+    """What was found of run and base, and what the work needs, for `--json`."""
+    from ggship.preflight import of_package
+
+    return {
+        "findings": [finding.document() for finding in job.findings],
+        "fingerprint": job.fingerprint.document() if job.fingerprint else None,
+        "needs": of_package(job).document(),
+    }
 
 
 def base_choice(base: Base) -> dict[str, Any]:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from ggship.card import human_size
 
 if TYPE_CHECKING:
+    from ggship.bases.fingerprint import Fingerprint
     from ggship.bases.model import Base
+    from ggship.cli.terminal import Terminal
+    from ggship.preflight import Preflight
+    from ggship.runs import Run
     from ggship.ship import Shipped
 
 
@@ -19,22 +23,43 @@ def base_rows(base: Base) -> list[tuple[str, str]]:
     return rows
 
 
+def fingerprint_row(found: Fingerprint | None) -> list[tuple[str, str]]:
+    """Whether it is the base of training, and what decided that."""
+    return [("base of training", f"{found.verdict}: {found.why}")] if found else []
+
+
+def show_needs(terminal: Terminal, needs: Preflight, base: Base, run: Run | None) -> None:
+    """What --dry-run of convert and merge says: the base, whether it is the one of training, disk and memory."""
+    from ggship.bases.fingerprint import fingerprint
+
+    seen = fingerprint(run, base) if run is not None else None
+    if terminal.as_json:
+        found = seen.document() if seen else None
+        terminal.document({"base": base.ref, "found": base.found, "fingerprint": found, "needs": needs.document()})
+        return
+    terminal.lines([*base_rows(base), *fingerprint_row(seen), *needs.rows()])
+    terminal.say("\nNothing was done. Leave --dry-run out to do it.")
+
+
 def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
     """What was made, where, and what it scored, for two columns."""
     document = shipped.info.document
     adapter, merge, prompt, model = (document[part] for part in ("adapter", "merge", "prompt", "model"))
-    rows = [("package", f"{shipped.info.path}"), *base_rows(shipped.base)]
+    rows = [("package", f"{shipped.info.path}"), *base_rows(shipped.base), *fingerprint_row(shipped.fingerprint)]
     if merge:
         rows.append(
             (
                 "model",
-                f"{merge['file']}, {human_size(merge['bytes'])}: {merge['merged']} of {merge['pairs']} pairs merged, "
+                f"{merge['file']}, {human_size(merge['bytes'])}: {merge['merged']} of {merge['pairs']} "
+                f"{'pairs' if adapter else 'tensors'} merged, "
                 f"{merge['survival']:.3f} of the update survives",
             )
         )
     else:
         rows.append(("adapter", f"{adapter['file']}, {human_size(adapter['bytes'])}, {adapter['pairs']} pairs"))
-    if adapter["folded"]:
+    if document["plan"].get("merged"):
+        rows.append(("merged", "; ".join(document["plan"]["merged"])))
+    if adapter and adapter["folded"]:
         rows.append(("folded", "; ".join(adapter["folded"])))
     proof = prompt["proof"]
     if proof and proof["probes"]:

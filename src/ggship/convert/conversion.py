@@ -60,31 +60,28 @@ def convert_adapter(
     converter: str = "auto",
     outtype: str = "f32",
     force: bool = False,
-    merging: bool = False,
     log: Path | None = None,
     runner: Runner = run_subprocess,
     on_tensor: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Write the adapter of `run` as GGUF to `out`, through `out`.partial; equal inputs give equal bytes.
 
-    merging: it is a step on the way into the base's weights, and will not be served as it is. log: where all that the
-    vendored converter said is kept if it fails, `out`.log by default. on_tensor(tensors done, tensors in all).
-    Raises NotExpressible for what GGUF cannot carry, BaseMismatch for a base that it does not fit, AdapterUnusable for
-    NaN, Inf, or an adapter that was never trained (not with `force`), BadFile for a damaged one, MissingExtra and
+    log: where all that the vendored converter said is kept if it fails, `out`.log by default. on_tensor(tensors done,
+    tensors in all).
+    Raises NotExpressible for what no adapter can carry, BaseMismatch for a base that it does not fit, AdapterUnusable
+    for NaN, Inf, or an adapter that was never trained (not with `force`), BadFile for a damaged one, MissingExtra and
     ToolFailed where the vendored converter cannot run.
     """
     from ggship.bases.fit import check_fit
     from ggship.convert.placement import folded_modules, place_pairs
-    from ggship.convert.refusals import refuse_inexpressible
-    from ggship.convert.tied import refuse_tied
+    from ggship.convert.routes import require_pairs
     from ggship.convert.versions import native_version
 
     if outtype not in OUTTYPES:
         raise UsageError(f"no such outtype: {outtype}", hint=f"one of {', '.join(OUTTYPES)}")
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint=f"name the file to write: --out {out / 'adapter.gguf'}")
-    refuse_inexpressible(run)
-    refuse_tied(run, base, merging=merging)
+    require_pairs(run, base)
     chosen, _ = choose_converter(run, base, converter)
     partial = out.with_name(out.name + ".partial")
     out.parent.mkdir(parents=True, exist_ok=True)

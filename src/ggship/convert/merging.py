@@ -43,8 +43,8 @@ def merge_run(
     """Write base + everything that the run trained to `out`, quantized in the same pass.
 
     base: with its weights in a GGUF file. route: of kind "updates" or "peft". log: where PEFT's output is kept if it
-    fails. Other arguments, errors and laws are those of gguf.merge.merge_adapter; PEFT raises MissingExtra, ToolFailed
-    and NotExpressible too.
+    fails, `out`.log by default. Other arguments, errors and laws are those of gguf.merge.merge_adapter; PEFT raises
+    MissingExtra, ToolFailed and NotExpressible too.
     """
     from ggship.gguf.merge import merge_updates
 
@@ -64,7 +64,7 @@ def merge_run(
         )
 
     if route.kind == "peft":
-        return _by_peft(run, base, out, log, runner, merged)
+        return _by_peft(run, base, out, log or out.with_name(f"{out.name}.log"), runner, merged)
     from ggship.convert.sources import adapter_tensors
     from ggship.convert.updates import tensor_updates
 
@@ -73,7 +73,7 @@ def merge_run(
 
 
 def _by_peft(
-    run: Run, base: Base, out: Path, log: Path | None, runner: Runner, merged: Callable[[Any], MergeReport]
+    run: Run, base: Base, out: Path, log: Path, runner: Runner, merged: Callable[[Any], MergeReport]
 ) -> RunMerge:
     from ggship.bases.from_directory import weight_files
     from ggship.convert.peft import merge_with_peft, merged_to_gguf
@@ -90,6 +90,7 @@ def _by_peft(
         file = merged_to_gguf(done, Path(scratch) / "merged.gguf", runner=runner, log=log)
         with updates_between(read_model(base.gguf), read_model(file), best_kernels()) as updates:
             report = merged(updates)
+    log.unlink(missing_ok=True)
     return RunMerge(report, ", ".join(f"{name} {version}" for name, version in done.versions.items()))
 
 

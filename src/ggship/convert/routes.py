@@ -5,16 +5,17 @@ Decided from headers and the config alone, before any work: nothing here imports
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggship.bases.model import Base
 from ggship.convert.layout import READS_A_HEAD, Layout, unknown_layout
 from ggship.errors import NotExpressible
 from ggship.runs.model import Run
-from ggship.runs.obstacles import obstacles
+from ggship.runs.obstacles import MERGE, Obstacle, obstacles
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+_PAIRS = "a GGUF adapter cannot carry all that was trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,51 +24,77 @@ class Route:
 
     kind: "pairs" where an adapter GGUF carries all of it, to be served beside the base or merged; "updates" where only
     a merge does, which ggship makes in the base's GGUF; "peft" where PEFT must merge it into the base's own weights.
-    reason: why, in one line. merged: what is merged besides plain pairs, each with its why, in a line. servable:
-    whether llama.cpp can serve the adapter beside this base; mergeable: whether there is a merged form of it at all.
+    reason: why, in one line. merged: what is merged besides plain pairs, in a line each. mergeable: whether there is a
+    merged form of it at all. own_head: whether the merged model gets an output head that the base does not have.
     """
 
     kind: str
     reason: str
     merged: tuple[str, ...] = ()
-    servable: bool = True
     mergeable: bool = True
+    own_head: bool = False
+    code: str = ""
+
+
+def refuse_unshippable(run: Run) -> None:
+    """Raise NotExpressible where no base makes a way for this run; every reason is named, in `where`."""
+    found = obstacles(run)
+    refused = [obstacle for obstacle in found if not obstacle.way]
+    if run.config.get("lora_alpha") == 0 and (refused or not found):
+        what = "lora_alpha is 0: the pairs change nothing, and llama.cpp would take it for a scale of 1"
+        refused.append(Obstacle("zero-alpha", what, "set lora_alpha to what was trained"))
+    if not found and not run.modules:
+        refused.append(
+            Obstacle("no-pairs", "it holds no LoRA pair", "point ggship at the directory that training wrote")
+        )
+    if _activated(run) and found:
+        what = "an activated LoRA cannot be merged, and more than its pairs was trained"
+        refused.append(Obstacle("alora", what, "serve it with Transformers and PEFT, or train its pairs alone"))
+    if refused:
+        raise _refusal("GGUF cannot carry all that was trained", refused)
 
 
 def route_of(run: Run, base: Base) -> Route:
     """The route. Raises NotExpressible, naming every reason and the first one's code, where there is none."""
+    refuse_unshippable(run)
     found = obstacles(run)
-    refused = [obstacle for obstacle in found if not obstacle.way]
-    if not found and run.modules and run.config.get("lora_alpha") == 0:
-        refused_zero = ("zero-alpha", "lora_alpha is 0: the adapter changes nothing, and llama.cpp would take 0 for 1")
-        _refuse([refused_zero], ["set lora_alpha to what was trained"])
-    if not found and not run.modules:
-        _refuse([("no-pairs", "it holds no LoRA pair")], ["point ggship at the directory that training wrote"])
-    if refused:
-        reasons = [(obstacle.code, obstacle.what) for obstacle in refused]
-        _refuse(reasons, [obstacle.remedy for obstacle in refused])
-    ways = {obstacle.way for obstacle in found}
-    lines = tuple(obstacle.what for obstacle in found)
-    parted = tuple(_parted(run, base))
-    if run.config.get("alora_invocation_tokens") or run.config.get("invocation_string"):
-        if lines:
-            _refuse([("alora", "an activated LoRA cannot be merged, and more than its pairs was trained")], [])
+    parted = _parted(run, base)
+    if _activated(run):
         return Route("pairs", "an activated LoRA, which works only after its invocation tokens", mergeable=False)
-    if not found and not parted:
+    if not found and parted is None:
         return Route("pairs", "every trained number is in a LoRA pair")
-    why = (*lines, *parted)
+    why = tuple(obstacle.what for obstacle in found) + ((parted.what,) if parted else ())
+    code = found[0].code if found else "tied"
+    own_head = parted is not None and parted.way == HEAD
+    by_peft = [obstacle.what for obstacle in found if obstacle.way == "peft"]
     strange = unknown_layout(base)
-    if "peft" in ways or strange or (run.config.get("fan_in_fan_out") and base.architecture != "gpt2"):
-        reason = next((o.what for o in found if o.way == "peft"), "") or strange or "the base is no Conv1D model"
-        return Route("peft", f"PEFT must merge it: {reason}", why, servable=False)
-    return Route("updates", why[0] if len(why) == 1 else f"{why[0]}, and more", why, servable=False)
+    if not strange and run.config.get("fan_in_fan_out") and base.architecture != "gpt2":
+        strange = f"{base.architecture} does not keep its weights transposed (fan_in_fan_out)"
+    if by_peft or strange:
+        return Route("peft", f"PEFT must merge it: {(*by_peft, strange)[0]}", why, own_head=own_head, code=code)
+    return Route("updates", why[0] if len(why) == 1 else f"{why[0]}, and more", why, own_head=own_head, code=code)
 
 
-def _parted(run: Run, base: Base) -> Iterator[str]:
-    """Why a tied base needs a merge, or a head of its own. NotExpressible where llama.cpp has no place for one."""
+def require_pairs(run: Run, base: Base) -> Route:
+    """The route, where it is an adapter GGUF; NotExpressible with the way out where only a merge carries everything."""
+    route = route_of(run, base)
+    if route.kind != "pairs":
+        raise NotExpressible(_PAIRS, where="\n".join(route.merged), hint=MERGE, code=route.code)
+    return route
+
+
+def _activated(run: Run) -> bool:
+    return bool(run.config.get("alora_invocation_tokens") or run.config.get("invocation_string"))
+
+
+def _parted(run: Run, base: Base) -> Obstacle | None:
+    """Why a tied base needs a merge; `way` is HEAD where it needs a head of its own.
+
+    Raises NotExpressible where llama.cpp has no place for one.
+    """
     layout = Layout(base, 1)
     if not layout.facts.tied:
-        return
+        return None
     pairs = {place.tensor: module.name for module in run.modules for place in layout.weight(module.name)}
     others = {
         place.tensor: item.name
@@ -77,21 +104,26 @@ def _parted(run: Run, base: Base) -> Iterator[str]:
     }
     on = {**others, **pairs}
     embedding, head = on.get(EMBEDDING), on.get(HEAD)
-    together = run.config.get("ensure_weight_tying") is True and embedding is not None
-    if together:
-        yield f"{embedding} is the output head too (tied weights), which llama.cpp cannot do with an adapter"
-    elif embedding or head:
-        alone = embedding or head
-        if base.architecture not in READS_A_HEAD and not unknown_layout(base):
-            what = f"{alone} was trained alone, and llama.cpp takes {base.architecture}'s embedding as its output head"
-            _refuse([("tied", what)], ["train again without it, or with ensure_weight_tying=True"])
-        yield f"{alone} was trained alone, though embedding and output head are one weight in this base: it gets both"
+    if embedding and run.config.get("ensure_weight_tying") is True:
+        what = f"{embedding} is the output head too (tied weights), which llama.cpp cannot do beside an adapter"
+        return Obstacle("tied", what, MERGE, "merge")
+    alone = embedding or head
+    if alone is None:
+        return None
+    if base.architecture not in READS_A_HEAD and not unknown_layout(base):
+        what = f"{alone} was trained alone, and llama.cpp takes {base.architecture}'s embedding as its output head"
+        remedy = "train again without it, or with ensure_weight_tying=True"
+        raise _refusal("GGUF cannot carry all that was trained", [Obstacle("tied", what, remedy)])
+    what = (
+        f"{alone} was trained by itself, though embedding and output head are one weight of this base: they are parted"
+    )
+    return Obstacle("tied", what, MERGE, HEAD)
 
 
-def _refuse(reasons: list[tuple[str, str]], remedies: list[str]) -> None:
-    raise NotExpressible(
-        "GGUF cannot carry all that was trained",
-        where="\n".join(dict.fromkeys(what for _, what in reasons)),
-        hint="\n".join(dict.fromkeys(remedy for remedy in remedies if remedy)),
-        code=reasons[0][0],
+def _refusal(message: str, found: Sequence[Obstacle]) -> NotExpressible:
+    return NotExpressible(
+        message,
+        where="\n".join(dict.fromkeys(obstacle.what for obstacle in found)),
+        hint="\n".join(dict.fromkeys(obstacle.remedy for obstacle in found if obstacle.remedy)),
+        code=found[0].code,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ggship import __version__
@@ -20,6 +20,22 @@ def native_version() -> str:
 def converter_version(converter: str) -> str:
     """The version of `native` or `llamacpp`, in words."""
     return native_version() if converter == "native" else vendor_release()
+
+
+def merger_version(kind: str) -> str:
+    """What a merge's bytes depend on besides run and base, by the kind of its route: our version, or PEFT's as well."""
+    if kind != "peft":
+        return f"ggship {__version__}"
+    return (
+        ", ".join(f"{name} {_installed(name)}" for name in ("peft", "transformers", "torch")) + f", {vendor_release()}"
+    )
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def metadata_files(folder: Path) -> tuple[Path, ...]:

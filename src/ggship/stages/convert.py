@@ -8,7 +8,6 @@ from pathlib import Path
 from ggship.convert import choose_converter, convert_adapter
 from ggship.convert.versions import converter_version, metadata_files
 from ggship.digests import digest_of
-from ggship.errors import BadFile
 from ggship.package import ADAPTER
 from ggship.pipeline import Facts
 from ggship.progress import Progress, counting
@@ -32,7 +31,7 @@ class ConvertStage:
         return digest_of(
             {
                 **job.identity(),
-                "files": self._files(),
+                "files": job.run_files(),
                 "config": job.run.config,
                 "folder": job.run.path.resolve().name,
                 "metadata": {path.name: job.digests.sha256(path) for path in metadata_files(job.run.path)},
@@ -43,7 +42,6 @@ class ConvertStage:
                 "base_config": self._base_config(),
                 "converter": [chosen, converter_version(chosen)],
                 "outtype": job.options.outtype,
-                "merging": job.plan.strategy == "merge",
                 "force": job.options.force,
             }
         )
@@ -52,7 +50,7 @@ class ConvertStage:
         """Convert, tensor by tensor."""
         job = self._job
         progress.start(self.title, unit="tensors")
-        before = self._files()
+        before = job.run_files()
         result = convert_adapter(
             job.run,
             work / ADAPTER,
@@ -60,17 +58,10 @@ class ConvertStage:
             converter=job.options.converter,
             outtype=job.options.outtype,
             force=job.options.force,
-            merging=job.plan.strategy == "merge",
             runner=job.runner,
             on_tensor=counting(progress),
         )
-        if self._files() != before:
-            (work / ADAPTER).unlink()
-            raise BadFile(
-                "the run changed while it was read",
-                where=str(job.run.path),
-                hint="wait until training has ended, then run the same command again",
-            )
+        job.require_unchanged(before, work / ADAPTER)
         progress.done(f"{result.pairs} pairs, {result.converter}")
         return {
             "run_files": before,
@@ -84,13 +75,6 @@ class ConvertStage:
             "alpha": result.alpha,
             "folded": list(result.folded),
         }
-
-    def _files(self) -> list[dict[str, object]]:
-        """What the run's tensor files hold now."""
-        return [
-            {"file": path.name, "sha256": self._job.digests.sha256(path), "bytes": path.stat().st_size}
-            for path in self._job.run.tensor_files
-        ]
 
     def _base_config(self) -> str | None:
         """What the base's own folder says of it, where it is one: the vendored converter reads all of that."""

@@ -89,7 +89,10 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "name": run.root.resolve().name,
             "chosen": run.chosen,
             "trainer": run.trainer.name if run.trainer else None,
-            "files": list(facts["convert"]["run_files"]),
+            "files": list(facts["convert" if "convert" in facts else "merge"]["run_files"]),
+            "methods": sorted(
+                {module.method for module in run.trained} - {"frozen"} | ({"lora"} if run.modules else set())
+            ),
             "modules": len(run.modules),
             "parameters": run.parameters,
             "ranks": sorted({module.rank for module in run.modules}),
@@ -103,9 +106,11 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "file_type": base.file_type,
             "ollama": base.ollama_name,
             "sha256": _base_sha256(job, facts),
+            "commit": base.revision,
+            "fingerprint": job.fingerprint.document() if job.fingerprint else None,
         },
-        "adapter": {key: value for key, value in facts["convert"].items() if key != "run_files"},
-        "merge": dict(facts["merge"]) if "merge" in facts else None,
+        "adapter": _without_files(facts.get("convert")),
+        "merge": _without_files(facts.get("merge")),
         "prompt": {**job.prompt.document(), "proof": dict(facts["prove"]) if "prove" in facts else None},
         "model": {
             "runtime": job.runtime.kind if job.runtime else "none",
@@ -117,6 +122,11 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         },
         "eval": dict(evaluated) if evaluated else {"passed": None},
     }
+
+
+def _without_files(facts: Facts | None) -> dict[str, Any] | None:
+    """What a stage left, None where there was no such stage; the run's files stand in a section of their own."""
+    return None if facts is None else {key: value for key, value in facts.items() if key != "run_files"}
 
 
 def _base_sha256(job: Job, facts: Mapping[str, Facts]) -> str | None:

@@ -134,8 +134,9 @@ def _provenance(job: Job, facts: Mapping[str, Facts]) -> list[tuple[str, str]]:
     rows = [
         ("run", f"{job.run.root.resolve().name} ({job.run.chosen})"),
         ("base", f"{_base_label(job)}, {job.base.file_type}"),
-        ("adapter", f"sha256 {facts['convert']['sha256']}"),
     ]
+    if "convert" in facts:
+        rows.append(("adapter", f"sha256 {facts['convert']['sha256']}"))
     if "merge" in facts:
         rows.append(("merged model", f"sha256 {facts['merge']['sha256']}"))
         rows.append(("update survival", f"{facts['merge']['survival']:.3f}"))

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggship import __version__
+from ggship.bases.fingerprint import Fingerprint
 from ggship.bases.model import Base
 from ggship.clock import Clock
 from ggship.digests import DigestCache
+from ggship.errors import BadFile
 from ggship.package import ADAPTER, BASE
 from ggship.plan import PackageOptions, Plan
 from ggship.progress import Progress
@@ -45,6 +47,7 @@ class Job:
     clock: Clock
     runner: Runner
     findings: tuple[Finding, ...] = ()
+    fingerprint: Fingerprint | None = None
 
     @property
     def host(self) -> str | None:
@@ -56,6 +59,23 @@ class Job:
     def needs_weights(self) -> bool:
         """Whether the base's weights are needed as a file here: to merge into, or to lie beside the adapter."""
         return self.plan.strategy == "merge" or self.plan.base_file
+
+    def run_files(self) -> list[dict[str, object]]:
+        """What the run's tensor files hold now."""
+        return [
+            {"file": path.name, "sha256": self.digests.sha256(path), "bytes": path.stat().st_size}
+            for path in self.run.tensor_files
+        ]
+
+    def require_unchanged(self, before: list[dict[str, object]], made: Path) -> None:
+        """Remove what was made of the run's files and raise BadFile, where they are no longer as they were `before`."""
+        if self.run_files() != before:
+            made.unlink()
+            raise BadFile(
+                "the run changed while it was read",
+                where=str(self.run.path),
+                hint="wait until training has ended, then run the same command again",
+            )
 
     def parameters(self) -> dict[str, Any]:
         """The Modelfile parameters of the model."""
@@ -98,9 +118,9 @@ class Job:
 
     def verifications(self) -> tuple[str, ...]:
         """What will be held against what before anything goes live, in words."""
-        laws = ["every pair of the adapter has its tensor in the base"]
+        laws = ["everything that was trained has its tensor in the base"]
         if self.plan.strategy == "merge":
-            laws.append("all pairs merged, and at least half of the update left after quantization")
+            laws.append("all of it merged, and at least half of the update left after quantization")
         if self.runtime is not None:
             laws += [
                 "the server's layers are our files",
