@@ -20,7 +20,7 @@ from ggship.errors import GgshipError, Refused
 from ggship.runs import read_run
 from ggship.runs.findings import RULES, Finding, findings, refuse_warnings
 from ggship.runs.findings.catalogue import OBSTACLES
-from ggship.runs.patterns import compiled
+from ggship.runs.patterns import compiled, matches
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 PAIR = {f"{Q}.lora_A.weight": ("F32", (8, 16)), f"{Q}.lora_B.weight": ("F32", (16, 8))}
@@ -407,6 +407,14 @@ def test_a_pattern_that_might_never_end_is_refused(pattern, run_maker):
 )
 def test_patterns_that_people_write_are_taken(pattern):
     compiled(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["q_proj", "self_attn.q_proj", "attn.q", "x.attn_q", "layers.1", "a.b", ""])
+@pytest.mark.parametrize(
+    "module", ["q_proj", "l.0.self_attn.q_proj", "x.attn_q", "xq_proj", "layers.11", "a.b", "aab", ""]
+)
+def test_names_written_out_match_as_expressions_do(pattern, module):
+    assert matches(pattern, module) == bool(compiled(pattern).match(module))
 
 
 class TestStrict:

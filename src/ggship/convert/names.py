@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 _ALONE = "ggship_gguf_names"
+MOST_BLOCKS = 2000  # the deepest models have some 130; the table of names grows with them
 _EXPERT = re.compile(r"\.experts\.\d+\.")
 
 
@@ -42,7 +43,7 @@ def weights_of(architecture: str, block_count: int, module: str) -> tuple[str, .
 
 @lru_cache(maxsize=8192)
 def _map_module(architecture: str, block_count: int, module: str) -> str | None:
-    table = _table(architecture, block_count)
+    table = _table(architecture, min(block_count, MOST_BLOCKS))
     if table is None:
         return None
     name = module.replace("language_model.", "")

@@ -27,6 +27,14 @@ MAX_DIMS = 4
 KEPT_BYTES = 4096  # values up to this size are kept in memory, longer ones stay in the file
 _SMALLEST_PAIR = 8 + 1 + 4 + 1  # key length, a key of one letter, value type, a one-byte value
 _SMALLEST_TENSOR = 8 + 1 + 4 + 4 + 8  # name length, a name of one letter, dimension count, type, offset
+# No model comes near these, and within them a hostile header is read in seconds and in less than a gigabyte: the
+# largest vocabularies have 262,144 tokens, and 20 MB of header with them.
+MOST_HEADER_BYTES = 128 << 20
+MOST_KEYS = 1 << 16
+MOST_TENSORS = 200_000
+MOST_STRINGS = 4_000_000
+MOST_NUMBERS = 16_000_000
+_LONGEST_NAME = 1 << 16  # of a key, by the specification; ggml's tensors have 63 letters at most
 _SETTLED_NS = 2_000_000_000  # a change younger than this may share its tick of the clock with the next one
 _REMEMBERED = 16
 _HINT = "Download or convert the file again; `sha256sum` beside the publisher's digest tells whether it arrived whole."
@@ -165,6 +173,8 @@ class _Parser:
 
     def text(self) -> str:
         length = self.number("<Q", 8)
+        if length > _LONGEST_NAME:
+            self.fail(f"a name of {length} bytes")
         start = self.take(length)
         try:
             return self.data[start : self.at].decode("utf-8")
@@ -184,6 +194,8 @@ class _Parser:
         left = self.size - self.at
         if pair_count > left // _SMALLEST_PAIR or tensor_count > left // _SMALLEST_TENSOR:
             self.fail(f"{tensor_count} tensors and {pair_count} keys cannot fit into {self.size} bytes")
+        if pair_count > MOST_KEYS or tensor_count > MOST_TENSORS:
+            self.fail(f"{tensor_count} tensors and {pair_count} keys are more than any model has")
         metadata = self.metadata(pair_count)
         alignment = self.alignment(metadata)
         infos = [self.tensor(number) for number in range(tensor_count)]
@@ -216,11 +228,15 @@ class _Parser:
                 self.skip_strings(count)
             else:
                 self.take(count * SIZES[item])
+                if count > MOST_NUMBERS:
+                    self.fail(f"{count} numbers are more than any model has")
         elif kind is ValueType.STRING:
             self.take(self.number("<Q", 8))
         else:
             self.take(SIZES[kind])
         size = self.at - start
+        if self.at > MOST_HEADER_BYTES:
+            self.fail(f"a header of over {MOST_HEADER_BYTES >> 20} MiB")
         data = self.data[start : self.at] if size <= KEPT_BYTES or kind is not ValueType.ARRAY else None
         return GgufValue(kind, size, item, count, data, self.path, start)
 
@@ -236,6 +252,8 @@ class _Parser:
         data, at, size = self.data, self.at, self.size
         if count > (size - at) // 8:
             self.fail(f"{count} strings cannot fit into {size - at} bytes")
+        if count > MOST_STRINGS:
+            self.fail(f"{count} strings are more than any vocabulary has")
         length_at = struct.Struct("<Q").unpack_from
         number = 0
         try:

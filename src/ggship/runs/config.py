@@ -9,7 +9,7 @@ from typing import Any
 
 from ggship.errors import BadFile
 from ggship.runs.files import MIB, kind_of, read_object
-from ggship.runs.patterns import compiled
+from ggship.runs.patterns import check_patterns, matches
 
 CONFIG_NAME = "adapter_config.json"
 _LIMIT = 16 * MIB
@@ -113,7 +113,7 @@ def match_pattern(patterns: Sequence[str], module: str) -> str | None:
     PEFT: utils/other.py, get_pattern_key. `module` has no `base_model.model.` in front.
     """
     for pattern in patterns:
-        if compiled(pattern).match(module):
+        if matches(pattern, module):
             return pattern
     return None
 
@@ -159,16 +159,18 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _check_patterns(file: Path, field: str, patterns: Mapping[str, Any]) -> None:
-    for pattern in patterns:
-        try:
-            compiled(pattern)
-        except ValueError as error:
-            raise BadFile(
-                f"{CONFIG_NAME}: {field} holds no valid pattern",
-                where=f"{file}: {pattern!r:.80}: {error}",
-                hint=_CORRECT,
-                rule="GS101",
-            ) from error
+    pattern = ""
+    try:
+        check_patterns(patterns)
+        for pattern in patterns:
+            matches(pattern, "")
+    except ValueError as error:
+        raise BadFile(
+            f"{CONFIG_NAME}: {field} holds no valid pattern",
+            where=f"{file}: {f'{pattern!r:.80}: ' if pattern else ''}{error}",
+            hint=_CORRECT,
+            rule="GS101",
+        ) from error
 
 
 def _wrong(file: Path, field: str, value: Any, expected: str) -> None:

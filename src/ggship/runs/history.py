@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from ggship.runs.files import MIB, is_regular, list_directory, read_head, read_o
 from ggship.runs.model import Checkpoint, History, Point, Run
 
 _STATE = "trainer_state.json"
-_STATE_LIMIT = 64 * MIB
+_STATE_LIMIT = 32 * MIB
+_MOST_ROWS = 500_000
 _LOG = "trainer_log.jsonl"
 _DIRECTORY = re.compile(r"(?:checkpoint-|epoch_)(\d{1,12})")  # transformers; torchtune
 
@@ -85,7 +88,7 @@ def _from_state(state: Mapping[str, Any], *, at_top: bool) -> History:
 
 def _from_log(text: str) -> tuple[Point, ...]:
     rows: list[tuple[Any, Any, Any]] = []
-    for line in text.splitlines():
+    for line in islice(StringIO(text), _MOST_ROWS):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

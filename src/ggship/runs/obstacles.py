@@ -36,6 +36,7 @@ _METHOD_NAMES = {
     "TRAINABLE_TOKENS": "trainable tokens",
 }
 _HELD = ("saved", "tokens", "bias", "dora")
+_SERVE = "serve it with Transformers and PEFT, or train plain LoRA"
 _COPY = "copy or save the adapter again from where training ran"
 MERGE = "ggship merge (or package --strategy merge) puts it into the base's weights, exactly"
 _WEIGHTS = "pass the base's own weights, --base DIRECTORY or hf:REPO, and merge (package --strategy merge)"
@@ -66,10 +67,12 @@ def _by_config(run: Run) -> Iterator[Obstacle]:
     config: Mapping[str, Any] = run.config
     kind = str(config.get("peft_type"))
     if kind in _UNMERGEABLE:
-        yield Obstacle("not-lora", f"the adapter is {kind}: it trains no weight that could be shipped in GGUF")
+        what = f"the adapter is {kind}: it trains no weight that could be shipped in GGUF"
+        yield Obstacle("not-lora", what, _SERVE)
         return
     if config.get("task_type") in _TASKS_WITH_A_HEAD:
-        yield Obstacle("task", f"the task is {config['task_type']}: the model has a head and does not generate")
+        what = f"the task is {config['task_type']}: the model has a head and does not generate"
+        yield Obstacle("task", what, "serve it with Transformers, or train with task_type CAUSAL_LM")
     if kind != "LORA":
         yield _other_method(kind, run)
         return
@@ -83,10 +86,11 @@ def _by_config(run: Run) -> Iterator[Obstacle]:
     if config.get("fan_in_fan_out"):
         yield Obstacle("transposed", "the base keeps its weights transposed (fan_in_fan_out)", MERGE, "merge")
     if config.get("layer_replication"):
-        yield Obstacle("replicated-layers", "layers of the base were replicated (layer_replication)")
+        what = "layers of the base were replicated (layer_replication)"
+        yield Obstacle("replicated-layers", what, "build the deeper model first, and train on that")
     variants = [name for name in _VARIANTS if config.get(name)]
     if variants:
-        yield Obstacle("variant", f"{', '.join(variants)}: a kind of LoRA that computes something else")
+        yield Obstacle("variant", f"{', '.join(variants)}: a kind of LoRA that computes something else", _SERVE)
     yield from _missing(run)
 
 
@@ -115,7 +119,8 @@ def _missing(run: Run) -> Iterator[Obstacle]:
     elif having["dora"] - pairs:
         yield Obstacle("dora", f"{min(having['dora'] - pairs)} has DoRA magnitudes, but no LoRA pair", _COPY)
     elif having["dora"] and having["bias"]:
-        yield Obstacle("dora", "lora_bias and use_dora together: PEFT merges them into something else than it trained")
+        what = "lora_bias and use_dora together: PEFT merges them into something else than it trained"
+        yield Obstacle("dora", what, _SERVE)
 
 
 def _lost(code: str, why: str) -> Obstacle:

@@ -7,11 +7,34 @@ repeats would keep `re`, which nothing can stop, at work for years.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 MOST_STEPS = 20_000_000
+MOST_PATTERNS = 20_000
+MOST_EXPRESSIONS = 200
+_PLAIN = re.compile(r"[\w.]+")
 _NAME = 80  # letters of a usual module name
 _QUANTIFIER = re.compile(r"[*+?]|\{\d*,?\d*\}")
+
+
+def matches(pattern: str, module: str) -> bool:
+    """Whether the pattern names the module. Raises ValueError as `compiled` does."""
+    if not _PLAIN.fullmatch(pattern):
+        return compiled(pattern).match(module) is not None
+    # A name written out, as most are: hundreds of them for hundreds of modules are no work for `re`.
+    start = len(module) - len(pattern)
+    if start < 0 or (start and module[start - 1] != "."):
+        return False
+    end = module[start:]
+    return end == pattern or all(wanted in (char, ".") for wanted, char in zip(pattern, end, strict=True))
+
+
+def check_patterns(patterns: Iterable[str]) -> None:
+    """Raise ValueError, in words, for too many patterns to be tried on every module."""
+    plain = [bool(_PLAIN.fullmatch(pattern)) for pattern in patterns]
+    if len(plain) > MOST_PATTERNS or plain.count(False) > MOST_EXPRESSIONS:
+        raise ValueError(f"{len(plain):,} patterns are more than any run has")
 
 
 @lru_cache(maxsize=4096)

@@ -104,7 +104,7 @@ def _read_file(file: Path, root: Path) -> dict[str, TensorHeader]:
 def _read_shards(directory: Path, root: Path) -> dict[str, TensorHeader]:
     """All tensors of a sharded adapter. The index and the shards must agree, tensor by tensor."""
     index = directory / _INDEX
-    weight_map = read_object(index, root, 64 * MIB).get("weight_map")
+    weight_map = read_object(index, root, 32 * MIB).get("weight_map")
     if not isinstance(weight_map, dict) or not all(_is_plain_name(name) for name in weight_map.values()):
         raise BadFile(
             f"{index.name}: weight_map should name a file beside it for each tensor",
