@@ -95,7 +95,8 @@ def _losses(run: Run) -> Iterator[Finding]:
     quarter = max(1, len(losses) // 4)
     first, final = (_mean([loss for _, loss in part]) for part in (losses[:quarter], losses[-quarter:]))
     if final >= 0.99 * first and first > 0:
-        yield RULES["GS504"].found(f"{first:.4g} at first, {final:.4g} at last (means of {quarter} logged losses each)")
+        how = f" (means of {quarter} logged losses each)" if quarter > 1 else ""
+        yield RULES["GS504"].found(f"{first:.4g} at first, {final:.4g} at last{how}")
 
 
 def _shown(value: object) -> str:
