@@ -11,6 +11,7 @@ from ggship.cli.options import (
     allow_pickle_option,
     base_option,
     converter_option,
+    dry_run_option,
     force_option,
     host_option,
     json_option,
@@ -31,6 +32,7 @@ from ggship.cli.terminal import Terminal, warn_of
 @force_option
 @allow_pickle_option
 @strict_option
+@dry_run_option
 @json_option
 @click.pass_obj
 def convert(
@@ -44,13 +46,17 @@ def convert(
     force: bool,
     allow_pickle: bool,
     strict: bool,
+    dry_run: bool,
 ) -> None:
     """Convert the adapter of RUN to GGUF.
 
     The base is needed for its architecture and head counts, not for its weights.
     """
     from ggship.bases import find_base
+    from ggship.bases.fingerprint import fingerprint, require_possible
+    from ggship.cli.summary import show_needs
     from ggship.convert import choose_converter, convert_adapter
+    from ggship.preflight import of_convert
     from ggship.progress import counting
     from ggship.runs import read_run
     from ggship.runs.findings import findings
@@ -59,6 +65,12 @@ def convert(
     read = read_run(run, allow_pickle=allow_pickle)
     found = find_base(read, base, ollama=holding_for(base, host))
     warn_of(terminal, findings(read, found), strict=strict)
+    require_possible(fingerprint(read, found), found)
+    needs = of_convert(read, out, outtype)
+    if dry_run:
+        show_needs(terminal, needs, found, read)
+        return
+    needs.require()
     with terminal.steps() as steps:
         chosen, why = choose_converter(read, found, converter)
         steps.start(f"Converting ({chosen}: {why})", 2 * len(read.modules))

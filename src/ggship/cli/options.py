@@ -52,6 +52,7 @@ runtime_option = click.option(
     show_default=True,
     help="Where the model is created and asked; none only writes the package.",
 )
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and what it takes.")
 pull_option = click.option("--pull", is_flag=True, help="Allow downloading the base.")
 strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
 allow_pickle_option = click.option(
