@@ -69,12 +69,8 @@ def test_stop_ends_the_servers_their_children_and_nothing_else(llama_cpp_dir, tm
     assert OllamaClient(old_ollama).version() == "0.32.14"
 
 
-def test_without_go_it_says_so_loudly(llama_cpp_dir, tmp_path):
+def test_without_go_it_says_so_loudly_before_it_fetches_anything(tmp_path):
     root = tmp_path / "root"
-    (root / "llama.cpp").mkdir(parents=True)
-    (root / "llama.cpp" / "llama-server").write_text("")
-    (root / "smollm2").mkdir()
-    (root / "smollm2" / "base.gguf").write_text("")
     environment = {**os.environ, "PATH": str(tmp_path), "GOROOT": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "start", "--root", str(root)],
@@ -84,4 +80,6 @@ def test_without_go_it_says_so_loudly(llama_cpp_dir, tmp_path):
         env=environment,
     )
     assert done.returncode == 3
+    assert "Go is not on this machine" in done.stderr
     assert "LIVE TESTS CANNOT RUN" in done.stderr
+    assert [path.name for path in root.iterdir()] == ["live"]
