@@ -22,7 +22,8 @@ class Option:
 
     kind: the name of PEFT's config class. fields: its arguments. targets: which modules, by a name of `_targets`; ""
     for a method that has none. step: how far training went: each trained number moves by this times a normal one.
-    after: names of functions of this module, called on the saved directory, in order; each gives the run's own path.
+    before: names of functions of BEFORE, called on model and config, as PEFT asks before some inits.
+    after: names of functions of AFTER, called on the saved directory, in order; each gives the run's own path.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Option:
     fields: Mapping[str, Any] = field(default_factory=dict)
     targets: str = "linear"
     step: float = 0.15
+    before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
 
@@ -50,6 +52,10 @@ def train(option: Option, arch: Architecture, model: Any, folder: Path, base: Pa
     if option.targets:
         fields |= _targets(option.targets, arch)
     config = getattr(peft, option.kind)(**{"task_type": "CAUSAL_LM", **fields})
+    if config.task_type != "CAUSAL_LM":
+        model = _with_another_head(model, str(config.task_type))
+    for name in option.before:
+        BEFORE[name](model, config)
     model.name_or_path = str(base)
     torch.utils.cpp_extension.load = _compile_nothing
     with warnings.catch_warnings():
@@ -103,6 +109,7 @@ def _targets(which: str, arch: Architecture) -> dict[str, Any]:
         "ia3": {"target_modules": linear, "feedforward_modules": list(arch.mlp)},
         "norms": {"target_modules": [*arch.norms, arch.norm]},
         "biased": {"target_modules": list(arch.biased)},
+        "old-experts": {"target_modules": [*arch.attention, *arch.experts]},
         "router": {"target_modules": [*arch.attention, "gate"]},
         "experts": {
             "target_modules": list(arch.attention),
@@ -120,11 +127,48 @@ def _of(value: Any, arch: Architecture) -> Any:
         for name, meant in names.items():
             value = value.replace(name, meant)
         return value
+    if callable(value):
+        return value()
     if isinstance(value, Mapping):
         return {_of(key, arch): _of(item, arch) for key, item in value.items()}
     if isinstance(value, list):
         return [_of(item, arch) for item in value]
     return value
+
+
+def _with_another_head(model: Any, task: str) -> Any:
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    kind = AutoModelForSequenceClassification if task == "SEQ_CLS" else AutoModelForTokenClassification
+    other = kind.from_config(model.config)
+    other.base_model.load_state_dict(model.base_model.state_dict())
+    return other
+
+
+def _look_at_data(model: Any, config: Any) -> None:
+    """CorDA looks at what the layers see."""
+    from peft.tuners.lora.corda import preprocess_corda
+
+    preprocess_corda(model, config, run_model=lambda: model(input_ids=_data()))
+
+
+def _take_gradients(model: Any, config: Any) -> None:
+    """LoRA-GA looks at a gradient."""
+    from peft.tuners.lora.loraga import preprocess_loraga
+
+    preprocess_loraga(model, config, lambda: model(input_ids=_data(), labels=_data()).loss.backward())
+
+
+def _data() -> Any:
+    import torch
+
+    return torch.randint(0, 256, (1, 128), generator=torch.Generator().manual_seed(0))
+
+
+def lora_ga() -> Any:
+    from peft.tuners.lora.config import LoraGAConfig
+
+    return LoraGAConfig()
 
 
 def _rewrite(run: Path, rename: Callable[[str], str], change: Callable[[Any], Any] = lambda tensor: tensor) -> None:
@@ -195,6 +239,18 @@ def _half(dtype: str) -> Callable[[Path, Any], Path]:
     return save
 
 
+def _value_head(run: Path, tuned: Any) -> Path:
+    """As TRL's AutoModelForCausalLMWithValueHead leaves it: v_head.* among the adapter's tensors."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = run / "adapter_model.safetensors"
+    head = {"v_head.summary.weight": torch.randn(1, 64), "v_head.summary.bias": torch.randn(1)}
+    save_file({**load_file(file), **head}, file, {"format": "pt"})
+    return run
+
+
+BEFORE: dict[str, Callable[[Any, Any], None]] = {"corda": _look_at_data, "lora_ga": _take_gradients}
 AFTER: dict[str, Callable[[Path, Any], Path]] = {
     "default_keys": _default_keys,
     "subfolder": _subfolder,
@@ -204,10 +260,7 @@ AFTER: dict[str, Callable[[Path, Any], Path]] = {
     "converted": lambda run, tuned: run,
     "eva": lambda run, tuned: _set(run, init_lora_weights="eva", eva_config={"rho": 2.0, "tau": 0.99}),
     "loftq": lambda run, tuned: _set(run, init_lora_weights="loftq", loftq_config={"loftq_bits": 4, "loftq_iter": 1}),
-    "lora_ga": lambda run, tuned: _set(run, init_lora_weights="lora_ga"),
-    "corda": lambda run, tuned: _set(run, init_lora_weights="corda"),
-    "qalora": lambda run, tuned: _set(run, use_qalora=True),
+    "value_head": _value_head,
     "zero_alpha": lambda run, tuned: _set(run, lora_alpha=0),
-    "seq_cls": lambda run, tuned: _set(run, task_type="SEQ_CLS"),
 }
 assert VOCABULARY > 256

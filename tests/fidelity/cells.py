@@ -47,7 +47,7 @@ _BY_PEFT = (
     "tinylora", "peanut", "deft", "glora", "hira", "unilora", "vblora", "supertuning", "randlora", "pvera",
 )  # fmt: skip
 _CHANGED_BASE = ("pissa", "pissa_niter", "olora", "loftq", "corda", "lora_ga")
-_NO_WEIGHTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
+_NO_WEIGHTS = ("prompt_tuning", "prefix_tuning", "p_tuning", "cpt")
 
 PAIRS = (
     *_over("pairs", (*DENSE, *EXPERTS), "lora", "rslora", "alpha_pattern", "rank_pattern", "patterns-rslora"),
@@ -59,6 +59,8 @@ PAIRS = (
     *_over("pairs", UNTIED, "embedding", "lm_head", "embedding-lm_head"),
     *_over("pairs", ("llama", "mistral"), "embedding-rslora"),
     *_over("pairs", ("llama", "qwen2", "gemma2"), "pissa-converted", "olora-converted", "pissa-converted-rslora"),
+    *_over("pairs", ("llama", "qwen3"), "corda-converted", "lora_ga-converted", "mica"),
+    *_over("pairs", EXPERTS, "lora-router"),
     *_over("pairs", ("llama",), "bias-all", "bias-lora"),
 )
 UPDATES = (
@@ -74,18 +76,21 @@ UPDATES = (
     *_over("updates", ("qwen2",), "bias-all", "bias-lora", "lora_bias"),
     *_over("updates", ("llama", "mistral"), "lora_bias-linear"),
     *_over("updates", ("gpt2",), "conv1d", "conv1d-rslora", "conv1d-dora", "saved-norm", "bias-all", "ia3"),
-    *_over("updates", EXPERTS, "experts", "experts-rslora", "only-experts"),
+    *_over("updates", EXPERTS, "experts", "experts-rslora", "only-experts", "old-experts"),
 )
 BY_PEFT = (
     *_over("peft", ("llama",), *_BY_PEFT),
     *_over("peft", ("gemma3", "qwen3_moe"), "boft", "hra", "miss", "road"),
+    *_over("peft", ("phi3", "glm4"), "boft", "gralora", "c3a"),
     *_over("peft", ("qwen2",), "beft"),
+    *_over("peft", ("llama",), "velora"),
 )
 REFUSED = (
     *_over("refused:changed-base", ("llama", "qwen3"), *_CHANGED_BASE),
     *_over("refused:replicated-layers", ("llama", "mistral"), "layer_replication"),
-    *_over("refused:task", ("llama", "gemma2"), "seq_cls"),
-    *_over("refused:variant", ("llama",), "qalora"),
+    *_over("refused:task", ("llama", "gemma2"), "seq_cls", "token_cls"),
+    *_over("refused:variant", ("llama",), "qalora", "kasa", "monteclora", "bdlora"),
+    *_over("refused:no-place", ("llama",), "value_head"),
     *_over("refused:zero-alpha", ("llama", "phi3"), "zero-alpha"),
     *_over("refused:not-lora", ("llama", "qwen2"), *_NO_WEIGHTS),
     *_over("refused:tied", ("gemma2",), "embedding", "lm_head", "saved-embedding"),

@@ -30,20 +30,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Recorder:
-    """Collects what tests record as "noise" and "cell", from every worker, and writes it at the end of a green run."""
+    """Collects what tests record of what they measured, from every worker, and writes it at the end."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._found: dict[str, list[Any]] = {"noise": [], "cells": []}
+        self._found: dict[str, list[Any]] = {"noise": [], "upstream": [], "cell": []}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" and report.passed:
             for name, value in report.user_properties:
-                self._found[{"noise": "noise", "cell": "cells"}[name]].append(value)
+                self._found[name].append(value)
 
     def pytest_sessionfinish(self) -> None:
-        self._found["noise"].sort(key=lambda item: list(ARCHITECTURES).index(item["architecture"]))
-        self._found["cells"].sort(key=lambda item: item["name"])
+        for found in self._found.values():
+            found.sort(key=lambda item: json.dumps(item, sort_keys=True))
         self._file.write_text(json.dumps(self._found, indent=1), encoding="utf-8")
 
 

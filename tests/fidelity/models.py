@@ -19,7 +19,7 @@ _GATED = ("gate_proj", "up_proj", "down_proj")
 class Architecture:
     """A model by its numbers. attention, mlp: names of its linear layers. norm, norms: its last norm, those of a layer.
 
-    biased: names of the linear layers that have a bias.
+    biased: names of the linear layers that have a bias. experts: the layers of an expert, as transformers 4 named them.
 
     noise: how far llama.cpp and transformers may be apart on the bare model: largest difference of a log-probability,
     in nats. Both compute in 32-bit floats, in another order; measured: 2e-6 to 4e-6. With GELU it is 1e-3 to 2e-3:
@@ -34,6 +34,7 @@ class Architecture:
     norm: str = "norm"
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
     biased: tuple[str, ...] = ()
+    experts: tuple[str, ...] = ()
     embedding: str = "embed_tokens"
     tied: bool = False
     noise: float = 1e-5
@@ -73,6 +74,7 @@ class Architecture:
 _GEMMA = {"sliding_window": 16, "query_pre_attn_scalar": HEAD}
 _GELU = 3e-3
 _EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True}
+_MIXTRAL = {"num_local_experts": 4, "sliding_window": None}
 _CONV1D = (("c_attn", "attn.c_proj"), ("c_fc", "mlp.c_proj"))
 _GPT2 = {"n_embd": HIDDEN, "n_head": HEADS, "n_layer": LAYERS, "n_positions": 128, "n_ctx": 128}
 
@@ -88,8 +90,8 @@ ARCHITECTURES = {
         Architecture("gemma3", "gemma3_text", _GEMMA, tied=True, noise=_GELU),
         Architecture("phi3", "phi3", attention=("qkv_proj", "o_proj"), mlp=("gate_up_proj", "down_proj")),
         Architecture("glm4", "glm4", mlp=("gate_up_proj", "down_proj")),
-        Architecture("qwen3_moe", "qwen3_moe", _EXPERTS, mlp=()),
-        Architecture("mixtral", "mixtral", {"num_local_experts": 4, "sliding_window": None}, mlp=()),
+        Architecture("qwen3_moe", "qwen3_moe", _EXPERTS, mlp=(), experts=_GATED),
+        Architecture("mixtral", "mixtral", _MIXTRAL, mlp=(), experts=("w1", "w2", "w3")),
         Architecture(
             "gpt2",
             "gpt2",

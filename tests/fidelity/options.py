@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adapters import RANK, Option
+from .adapters import RANK, Option, lora_ga
 from .methods import METHODS
 
 _PATTERNED = {
@@ -59,6 +59,24 @@ LORA = (
         fields={"init_lora_weights": "pissa", "use_rslora": True},
         after=("converted",),
     ),
+    Option(
+        "corda-converted",
+        "CorDA, converted",
+        fields={"init_lora_weights": "corda"},
+        before=("corda",),
+        after=("converted",),
+    ),
+    Option(
+        "lora_ga-converted",
+        "LoRA-GA, converted",
+        fields={"init_lora_weights": "lora_ga", "lora_ga_config": lora_ga},
+        before=("lora_ga",),
+        after=("converted",),
+    ),
+    Option("mica", "init mica", fields={"init_lora_weights": "mica"}),
+    Option("velora", "VeLoRA", fields={"velora_config": {}}),
+    Option("alora", "activated LoRA", fields={"alora_invocation_tokens": [3, 7]}),
+    Option("old-experts", "experts by transformers 4's names", targets="old-experts"),
     Option("olora-converted", "OLoRA, converted", fields={"init_lora_weights": "olora"}, after=("converted",)),
 )
 
@@ -136,12 +154,33 @@ REFUSED = (
     Option("pissa_niter", "PiSSA by fast SVD, not converted", fields={"init_lora_weights": "pissa_niter_4"}),
     Option("olora", "OLoRA, not converted", fields={"init_lora_weights": "olora"}),
     Option("loftq", "LoftQ, not converted", after=("loftq",)),
-    Option("corda", "CorDA, not converted", after=("corda",)),
-    Option("lora_ga", "LoRA-GA, not converted", after=("lora_ga",)),
+    Option("corda", "CorDA, not converted", fields={"init_lora_weights": "corda"}, before=("corda",)),
+    Option(
+        "lora_ga",
+        "LoRA-GA, not converted",
+        fields={"init_lora_weights": "lora_ga", "lora_ga_config": lora_ga},
+        before=("lora_ga",),
+    ),
     Option("zero-alpha", "lora_alpha 0", after=("zero_alpha",)),
     Option("layer_replication", "layer_replication", fields={"layer_replication": [[0, 2], [1, 2]]}),
-    Option("seq_cls", "sequence classification", after=("seq_cls",)),
-    Option("qalora", "QALoRA", after=("qalora",)),
+    Option("seq_cls", "sequence classification", fields={"task_type": "SEQ_CLS"}),
+    Option("token_cls", "token classification", fields={"task_type": "TOKEN_CLS"}),
+    Option("value_head", "a value head (TRL)", after=("value_head",)),
+    Option("qalora", "QALoRA", fields={"use_qalora": True, "qalora_group_size": 16}),
+    Option("kasa", "KaSA", fields={"kasa_config": {}}),
+    Option("monteclora", "MonteCLoRA", fields={"monteclora_config": {}}),
+    Option(
+        "bdlora",
+        "BD-LoRA",
+        fields={"use_bdlora": {"nblocks": 2, "target_modules_bd_a": ["q_proj"], "match_strict": False}},
+    ),
+    Option(
+        "cpt",
+        "CPT",
+        kind="CPTConfig",
+        fields={"cpt_token_ids": [1, 2], "cpt_mask": [1, 1], "cpt_tokens_type_mask": [1, 2]},
+        targets="",
+    ),
     Option("prompt_tuning", "prompt tuning", kind="PromptTuningConfig", fields={"num_virtual_tokens": 4}, targets=""),
     Option("prefix_tuning", "prefix tuning", kind="PrefixTuningConfig", fields={"num_virtual_tokens": 4}, targets=""),
     Option("p_tuning", "P-tuning", kind="PromptEncoderConfig", fields={"num_virtual_tokens": 4}, targets=""),

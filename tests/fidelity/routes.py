@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ggship.bases.from_gguf import base_from_gguf
+from ggship.bases.model import Base
 from ggship.convert import convert_adapter
 from ggship.convert.merging import merge_run
 from ggship.convert.routes import route_of
@@ -26,13 +27,17 @@ class Shipped:
     adapter: Path | None = None
 
 
+def base_of(folder: Path, gguf: Path) -> Base:
+    """A base of which both the directory and the GGUF file are at hand."""
+    return replace(base_from_gguf(gguf), config_dir=folder)
+
+
 def ship(run_dir: Path, folder: Path, gguf: Path, out: Path, runner: Runner) -> tuple[str, list[Shipped]]:
     """Everything ggship can make of the run on this base (its Hugging Face folder and its GGUF), and by which route.
 
     Raises NotExpressible where it makes nothing.
     """
-    run = read_run(run_dir)
-    base = replace(base_from_gguf(gguf), config_dir=folder)
+    run, base = read_run(run_dir), base_of(folder, gguf)
     route = route_of(run, base)
     merged = out / "merged.gguf"
     if route.kind != "pairs":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .cells import CELLS, Cell
-from .models import ARCHITECTURES
+from .models import ARCHITECTURES, VOCABULARY
+from .options import OPTIONS
+from .prompts import LENGTHS
 
-# What `pytest --fidelity-results FILE` writes: {"noise": [...], "cells": [...]}, as the tests record them.
+# What `pytest --fidelity-results FILE` writes: {"noise": [...], "upstream": [...], "cell": [...]}, as tests record it.
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 _ROUTES = {
@@ -42,9 +44,24 @@ digits: ggml looks it up in a table of 16-bit floats. A scale that is off by one
 """
 
 
+_FOUND = """## What others get wrong here
+
+* llama.cpp's own converter, which ends with exit code 0: {upstream}.
+* PEFT's `merge_and_unload`, where the embedding is the output head too: a LoRA on `embed_tokens` changes the look-up of
+  tokens alone in training, and both once merged. ggship gives the merged model a head of its own.
+* llama.cpp's server switches an activated LoRA on one token before its invocation tokens; PEFT at the first of them.
+* PEFT computes the factors of PSOFT and FRoD anew when it loads them, and not the same on every machine.
+
+## What this does not show
+
+The models are tiny, and every number is a 32-bit float. What quantizing takes away is measured at each merge, as update
+survival; that a packaged model answers as it was trained is what `ggship eval` and `ggship verify` are for.
+"""
+
+
 def render(results: Results) -> str:
     """The document. Raises KeyError where a cell of the matrix has no result, ValueError where one failed."""
-    found = {str(result["name"]): result for result in results["cells"]}
+    found = {str(result["name"]): result for result in results["cell"]}
     wrong = [cell.name for cell in CELLS if found[cell.name]["route"] != cell.route]
     if wrong:
         raise ValueError(f"these cells did not go their route: {', '.join(wrong)}")
@@ -54,7 +71,7 @@ def render(results: Results) -> str:
         cells=len(CELLS),
         exact=len(CELLS) - refused,
         refused=refused,
-        vocabulary=_vocabulary(),
+        vocabulary=VOCABULARY,
         lengths=_lengths(),
         effects=f"{min(effects):.1f} to {max(effects):.0f}",
     )
@@ -64,25 +81,28 @@ def render(results: Results) -> str:
         parts.append(f"## {title}\n\n{words}\n\n" + _matrix(cells, lambda cell: _figures(found[cell.name]["results"])))
     cells = [cell for cell in CELLS if cell.refused]
     parts.append("## Refused\n\n" + _matrix(cells, lambda cell: f"`{cell.refused}`"))
+    upstream = [f"{OPTIONS[item['option']].words}, {item['largest']:.1f} nats" for item in results["upstream"]]
+    parts.append(_FOUND.format(upstream="; ".join(upstream)))
     return "\n".join(parts)
 
 
 def _noise(noise: Sequence[Mapping[str, Any]]) -> str:
+    measured = {str(item["architecture"]): item for item in noise}
     rows = [("architecture", "bare model", "limit", "exact means at most")]
-    for measured in noise:
-        arch = ARCHITECTURES[str(measured["architecture"])]
-        limits = f"{arch.tolerance:.0e} / {arch.kl_tolerance:.0e}"
-        rows.append((arch.name, _figure(measured), f"{arch.noise:.0e}", limits))
+    for arch in ARCHITECTURES.values():
+        limits = f"{_short(arch.tolerance)} / {_short(arch.kl_tolerance)}"
+        rows.append((arch.name, _figure(measured[arch.name]), _short(arch.noise), limits))
     return _table(rows)
 
 
-def _matrix(cells: Sequence[Cell], show: Any) -> str:
+def _matrix(cells: Sequence[Cell], show: Callable[[Cell], str]) -> str:
     """One row for each way to train, one column for each architecture."""
     names = [name for name in ARCHITECTURES if any(cell.architecture.name == name for cell in cells)]
     shown = {(cell.option.words, cell.architecture.name): show(cell) for cell in cells}
     words = dict.fromkeys(cell.option.words for cell in cells)
-    rows = [("", *names), *((word, *(shown.get((word, name), "") for name in names)) for word in words)]
-    return _table(rows)
+    return _table(
+        [("trained with", *names), *((word, *(shown.get((word, name), "") for name in names)) for word in words)]
+    )
 
 
 def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -90,7 +110,13 @@ def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _figure(difference: Mapping[str, Any]) -> str:
-    return f"{difference['largest']:.0e} / {max(difference['kl'], 0.0):.0e}"
+    return f"{_short(difference['largest'])} / {_short(max(difference['kl'], 0.0))}"
+
+
+def _short(number: float) -> str:
+    """One digit is enough: 3e-6."""
+    digit, power = f"{number:.0e}".split("e")
+    return f"{digit}e{int(power)}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -100,13 +126,5 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return line(rows[0]) + "|" + "---|" * len(rows[0]) + "\n" + "".join(line(row) for row in rows[1:])
 
 
-def _vocabulary() -> int:
-    from .models import VOCABULARY
-
-    return VOCABULARY
-
-
 def _lengths() -> str:
-    from .prompts import LENGTHS
-
     return f"{', '.join(map(str, LENGTHS[:-1]))} and {LENGTHS[-1]}"

@@ -32,7 +32,6 @@ def test_what_is_shipped_is_what_was_trained(
     found = {each.way: compare(expected, distribution(each.model, each.adapter)) for each in shipped}
     results = {way: {"largest": difference.largest, "kl": difference.kl} for way, difference in found.items()}
     record_property("cell", {"name": cell.name, "route": route, "effect": effect.largest, "results": results})
-    print(cell.name, f"effect {effect.largest:.3g}", found)
     assert route == cell.route
     assert effect.largest > LEAST_EFFECT
     for difference in found.values():

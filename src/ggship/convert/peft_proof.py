@@ -9,6 +9,7 @@ from typing import Any
 
 PROBE_SHAPE = (2, 24)
 _LORA_NAME = re.compile(r"\.(lora_[AB])\.[^.]+(?=\.(weight|bias)$)|\.(lora_embedding_[AB])\.[^.]+$")
+_WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.)")
 _DEFAULT_NAME = re.compile(r"\.default(?=\.|$)")
 # What layers of PEFT hold beside the file: permutations, numbers drawn from a seed in the config (VeRA and its kin,
 # UniLoRA), a frozen copy of the base's rows, and the part of a weight that OSF leaves alone, whose signs cancel.
@@ -58,8 +59,11 @@ def refuse_recomputed(tuned: Any, base_buffers: Collection[str], file: Mapping[s
     base_buffers: names of those that the base has without an adapter.
     """
     own = {f"base_model.model.{name}" for name in base_buffers}
-    names = [name for name, _ in tuned.named_buffers() if name not in own and not _REBUILT.search(name)]
-    made = [name for name in names if plain_name(name) not in file]
+    made = [
+        name
+        for name, _ in tuned.named_buffers()
+        if not _REBUILT.search(name) and _WRAPPERS.sub("", name) not in own and plain_name(name) not in file
+    ]
     if made:
         raise RefusedError(
             "recomputed",
