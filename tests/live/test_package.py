@@ -57,7 +57,8 @@ def write_suite(path: Path, cases: slice, gates: list[str], **more: Any) -> Path
 
     suite = yaml.safe_load(SUITE.read_text("utf-8"))
     trained = [test for test in suite["tests"] if "trained" in test["tags"]]
-    path.write_text(yaml.safe_dump({**suite, "tests": trained[cases], "gates": gates, **more}, allow_unicode=True))
+    made = {**suite, "tests": trained[cases], "gates": gates, **more}
+    path.write_text(yaml.safe_dump(made, allow_unicode=True), "utf-8")
     return path
 
 
