@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,15 @@ class TestRefusedWhileMerging:
         with pytest.raises(NotExpressible) as refused:
             updates(make_run({**tensors, f"{Q}.weight": ones(32, 32)}), make_base(tensors=True))
         assert refused.value.code == "two-changes"
+
+    @pytest.mark.parametrize("experts", [3, 5])
+    def test_another_number_of_experts(self, experts, make_run, make_base, updates):
+        from ggship.bases.model import BaseTensor
+
+        stem = f"{PREFIX}model.layers.0.mlp.experts"
+        tensors = {f"{stem}.lora_A.weight": ones(4 * experts, 48), f"{stem}.lora_B.weight": ones(32, 4 * experts)}
+        run = make_run(tensors, target_parameters=["mlp.experts.down_proj"])
+        base = make_base("qwen3moe", tensors=True)
+        name = "blk.0.ffn_down_exps.weight"
+        with pytest.raises(BaseMismatch):
+            updates(run, replace(base, tensors={**base.tensors, name: BaseTensor(name, (4, 32, 48), "F16")}))

@@ -238,3 +238,113 @@ def test_ungathered_shards_are_explained(tensors, run_maker):
     with pytest.raises(BadFile) as caught:
         read_run(run_maker.adapter(tensors=tensors))
     assert "gather" in caught.value.hint
+
+
+LOHA = {
+    f"{Q}.hada_w1_a": ("F32", (16, 4)),
+    f"{Q}.hada_w1_b": ("F32", (4, 16)),
+    f"{Q}.hada_w2_a": ("F32", (16, 4)),
+    f"{Q}.hada_w2_b": ("F32", (4, 16)),
+}
+METHODS = {
+    "LOHA": (LOHA, {"alpha": 8, "r": 4}, "loha", (16, 16), 2.0),
+    "LOKR": (
+        {
+            f"{Q}.lokr_w1": ("F32", (4, 2)),
+            f"{Q}.lokr_w2_a": ("F32", (4, 3)),
+            f"{Q}.lokr_w2_b": ("F32", (3, 8)),
+        },
+        {"alpha": 6, "r": 3},
+        "lokr",
+        (16, 16),
+        2.0,
+    ),
+    "IA3": ({f"{Q}.ia3_l": ("F32", (16, 1))}, {}, "ia3", (16, 0), 1.0),
+    "VERA": (
+        {
+            f"{Q}.vera_lambda_b": ("F32", (16,)),
+            f"{Q}.vera_lambda_d": ("F32", (4,)),
+            "base_model.vera_A": ("F32", (4, 16)),
+            "base_model.vera_B": ("F32", (16, 4)),
+        },
+        {},
+        "vera",
+        (16, 0),
+        1.0,
+    ),
+    "OFT": ({f"{Q}.oft_R.weight": ("F32", (4, 6))}, {"r": 0}, "oft", (), 1.0),
+    "ADALORA": (
+        {f"{Q}.lora_A": ("F32", (3, 16)), f"{Q}.lora_B": ("F32", (16, 3)), f"{Q}.lora_E": ("F32", (3, 1))},
+        {"lora_alpha": 6, "rank_pattern": {f"{Q}.lora_E": [True, False, True, True]}},
+        "adalora",
+        (16, 16),
+        6 / (3 + 1e-5),
+    ),
+    "LN_TUNING": (
+        {"base_model.model.model.norm.ln_tuning_layers.weight": ("F32", (16,))},
+        {},
+        "saved",
+        (16,),
+        1.0,
+    ),
+    "TRAINABLE_TOKENS": (
+        {"base_model.model.model.embed_tokens.trainable_tokens_delta": ("F32", (2, 16))},
+        {"token_indices": [7, 3]},
+        "tokens",
+        (0, 16),
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_every_method_is_read(kind, run_maker):
+    tensors, config, method, shape, scale = METHODS[kind]
+    run = read_run(run_maker.adapter(tensors=tensors, peft_type=kind, **config))
+    (module,) = run.trained
+    assert (module.method, module.base_shape, module.scale) == (method, shape, scale)
+    assert run.modules == run.unexpressed == ()
+    assert {obstacle.way for obstacle in obstacles(run)} == {"merge"}
+
+
+@pytest.mark.parametrize("kind", ["LOHA", "LOKR", "IA3", "OFT", "ADALORA"])
+def test_a_part_of_another_number_of_dimensions_is_not_understood(kind, run_maker):
+    tensors, config, *_ = METHODS[kind]
+    name = next(iter(tensors))
+    run = read_run(run_maker.adapter(tensors={**tensors, name: ("F32", (4, 4, 3))}, peft_type=kind, **config))
+    assert name in run.unexpressed
+    assert run.trained == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "shape"),
+    [
+        ("LOHA", f"{Q}.hada_w1_b", (5, 16)),
+        ("LOHA", f"{Q}.hada_w2_a", (15, 4)),
+        ("LOKR", f"{Q}.lokr_w2_b", (4, 8)),
+        ("IA3", f"{Q}.ia3_l", (16, 2)),
+        ("ADALORA", f"{Q}.lora_E", (4, 1)),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_damage(kind, name, shape, run_maker):
+    tensors, config, *_ = METHODS[kind]
+    with pytest.raises(BadFile, match="do not belong together"):
+        read_run(run_maker.adapter(tensors={**tensors, name: ("F32", shape)}, peft_type=kind, **config))
+
+
+def test_adalora_may_have_pruned_a_module_away(run_maker):
+    tensors = {f"{Q}.lora_A": ("F32", (0, 16)), f"{Q}.lora_B": ("F32", (16, 0)), f"{Q}.lora_E": ("F32", (0, 1))}
+    (module,) = read_run(run_maker.adapter(tensors=tensors, peft_type="ADALORA")).trained
+    assert module.parameters == 0
+
+
+def test_nested_experts_are_named_by_the_parameters_that_the_config_names(run_maker):
+    stem = "base_model.model.model.layers.0.mlp.experts"
+    tensors = {
+        **pair(f"{stem}.base_layer", rank=32, out=48, inner=16),  # gate_up_proj is wrapped first
+        **pair(stem, rank=32, out=16, inner=24),
+    }
+    names = ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"]
+    run = read_run(run_maker.adapter(tensors=tensors, target_parameters=names))
+    found = {module.name.rpartition(".")[2]: (module.base_shape, module.rank) for module in run.trained}
+    assert found == {"gate_up_proj": ((48, 16), 8), "down_proj": ((16, 24), 8)}

@@ -96,6 +96,9 @@ class _Collected:
         for place in self._places(item.name):
             change = self._change(place, item.name)
             rows, columns = change.shape[-2:]
+            if item.method == "experts":
+                experts = item.parts["lora_A"].shape[0] // item.rank
+                self._fits(change, (experts, 0, 0), change.shape)
             wanted = item.base_shape or (0, 0)
             self._fits(change, (wanted[0] // 2 if place.half is not None else wanted[0], wanted[1]), (rows, columns))
             maker = factors.maker(item, self.run.config, place, (rows, columns), self.dimensions, self.tensors)

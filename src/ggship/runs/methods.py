@@ -27,6 +27,17 @@ _METHODS: dict[str, tuple[str, tuple[frozenset[str], ...]]] = {
 }
 """Methods that a merge into GGUF knows. The sets are the parts that a module has, one of them exactly."""
 
+_DIMENSIONS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("bias", "lora_bias", "lora_magnitude_vector", "vera_lambda_b", "vera_lambda_d"), (1,)),
+    **dict.fromkeys(("weight", "frozen"), (1, 2)),
+    **dict.fromkeys(("lora_A", "lora_B", "lora_E", "lora_embedding_A", "lora_embedding_B"), (2,)),
+    **dict.fromkeys(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "lokr_w1", "lokr_w2"), (2,)),
+    **dict.fromkeys(("lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "ia3_l", "oft_R"), (2,)),
+    **dict.fromkeys(("vera_A", "vera_B", "trainable_tokens_delta"), (2,)),
+    **dict.fromkeys(("hada_t1", "hada_t2", "lokr_t2"), ()),
+}
+"""Dimensions that a part has where a linear layer, an embedding or a norm was trained; convolutions have others."""
+
 _LORA_EXTRAS = {"lora_magnitude_vector": "dora", "lora_bias": "bias"}
 _EVERYWHERE = {"weight": "saved", "bias": "saved", "trainable_tokens_delta": "tokens"}
 
@@ -46,7 +57,8 @@ def sort_methods(
     for name, tensors in parts.items():
         if name == "" and shared:
             continue
-        left = dict(tensors)
+        left = {part: tensor for part, tensor in tensors.items() if len(tensor.shape) in _DIMENSIONS[part]}
+        unexplained += [tensor.name for part, tensor in tensors.items() if part not in left]
         if "frozen" in left:
             modules.append(TrainedModule(name, "frozen", {"weight": left.pop("frozen")}))
         for part, method in {**(_LORA_EXTRAS if kind == "LORA" else {}), **_EVERYWHERE}.items():
@@ -56,6 +68,7 @@ def sort_methods(
         if not left:
             continue
         if frozenset(left) in sets:
+            _refuse_unfit(method, name, left)
             modules.append(TrainedModule(name, method, {**left, **shared}, _scale(config, kind, name, left)))
         else:
             unexplained += [tensor.name for tensor in left.values()]
@@ -88,6 +101,7 @@ def sort_experts(
             rank, alpha = rank_and_alpha(config, full)
             scale = scale_of(config, rank, alpha)
             found = {"lora_A": pairs[name]["A"], "lora_B": pairs[name]["B"]}
+            _refuse_unfit("experts", full, found, rank)
             modules.append(TrainedModule(full, "experts", found, scale, rank))
     return tuple(modules), tuple(unexplained)
 
@@ -104,6 +118,29 @@ def token_indices(config: Mapping[str, Any], module: str) -> tuple[int, ...] | N
     if not isinstance(found, list) or not all(type(item) is int and item >= 0 for item in found):
         return None
     return tuple(found)
+
+
+def _refuse_unfit(method: str, module: str, parts: Mapping[str, TensorHeader], rank: int = 1) -> None:
+    """Raise BadFile where the tensors of one module do not belong together."""
+    shapes = {name: part.shape for name, part in parts.items()}
+    if method in ("adalora", "experts"):
+        inner = [(shapes["lora_A"][0], shapes["lora_B"][1]), (shapes["lora_A"][0] % rank, 0)]
+        inner += [(shapes["lora_E"][0], shapes["lora_A"][0])] if method == "adalora" else []
+    elif method == "loha":
+        inner = [(shapes[f"hada_{w}_a"][1], shapes[f"hada_{w}_b"][0]) for w in ("w1", "w2")]
+        inner += [(shapes["hada_w1_a"][0], shapes["hada_w2_a"][0]), (shapes["hada_w1_b"][1], shapes["hada_w2_b"][1])]
+    elif method == "lokr":
+        halves = [w for w in ("lokr_w1", "lokr_w2") if w not in shapes]
+        inner = [(shapes[f"{w}_a"][1], shapes[f"{w}_b"][0]) for w in halves]
+    else:
+        inner = [(min(shapes["ia3_l"]), 1)] if method == "ia3" else []
+    if any(one != other for one, other in inner):
+        raise BadFile(
+            f"the tensors of {module} do not belong together",
+            where=f"{next(iter(parts.values())).file}: {', '.join(f'{key} {list(s)}' for key, s in shapes.items())}",
+            hint="the adapter was not saved whole: copy or save it again from where training ran",
+            rule="GS202",
+        )
 
 
 def _targeted(wanted: Iterable[str], module: str, leaf: str) -> bool:
