@@ -54,7 +54,7 @@ def llama_cpp() -> Callable[[str], Path]:
     """A program of llama.cpp: from $LLAMA_CPP_DIR or the path. Live tests ask for it, so it must be there."""
 
     def find(program: str) -> Path:
-        folder = os.environ.get("LLAMA_CPP_DIR")
+        folder = os.environ.get("LLAMA_CPP_DIR") or os.environ.get("GGSHIP_LIVE_LLAMA_CPP")
         found = Path(folder) / program if folder else shutil.which(program)
         if not found or not Path(found).exists():
             pytest.fail(f"{program} is not on the path and not in LLAMA_CPP_DIR")
