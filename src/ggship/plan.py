@@ -134,13 +134,11 @@ def _strategy(options: PackageOptions, runtime: Runtime | None, route: Route) ->
             hint="use --strategy merge (or auto): it goes into the base's weights, exactly",
             code=route.code,
         )
-    if asked == "merge" and not route.mergeable:
-        raise NotExpressible(route.reason, hint="use --strategy adapter (or auto)", code="alora")
-    if asked == "adapter" or not route.mergeable:
+    if asked == "adapter":
         if runtime is not None and not takes_adapters:
-            hint = "use --strategy merge (or auto)" if route.mergeable else "serve it with llama-server --lora"
+            hint = "use --strategy merge (or auto)"
             raise AdaptersRefused("this server refuses LoRA adapters", where=server, hint=hint)
-        return "adapter", "as you asked" if asked == "adapter" else route.reason
+        return "adapter", "as you asked"
     if asked == "merge":
         return "merge", "as you asked"
     if not servable:

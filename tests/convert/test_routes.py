@@ -49,7 +49,7 @@ def updates(make_run):
 
 def test_plain_pairs_are_an_adapter(make_run, make_base):
     route = route_of(make_run(use_rslora=True), make_base(tensors=True))
-    assert (route.kind, route.merged, route.mergeable, route.own_head) == ("pairs", (), True, False)
+    assert (route.kind, route.merged, route.own_head) == ("pairs", (), False)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,9 @@ class TestTied:
         assert route_of(make_run(embedding), make_base()).kind == "pairs"  # nothing says that it is tied
 
 
-def test_an_activated_lora_is_served_and_never_merged(make_run, make_base, tensors):
-    run = make_run(tensors, alora_invocation_tokens=[5, 6])
-    route = route_of(run, make_base(tensors=True))
-    assert (route.kind, route.mergeable) == ("pairs", False)
-    tensors[f"{PREFIX}model.norm.weight"] = ones(32)
-    with pytest.raises(NotExpressible) as refused:
-        route_of(make_run(tensors, alora_invocation_tokens=[5, 6], name="more"), make_base(tensors=True))
+def test_an_activated_lora_is_refused_since_llama_cpp_switches_it_on_too_early(make_run, make_base, tensors):
+    with pytest.raises(NotExpressible, match="one token before") as refused:
+        route_of(make_run(tensors, alora_invocation_tokens=[5, 6]), make_base(tensors=True))
     assert refused.value.code == "alora"
 
 

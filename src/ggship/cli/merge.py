@@ -136,12 +136,9 @@ def _of_run(
     """Merge a run by its own route: (what was done, route and what merged)."""
     from ggship.convert.merging import merge_run
     from ggship.convert.routes import route_of
-    from ggship.errors import NotExpressible
     from ggship.progress import counting
 
     route = route_of(run, base)
-    if not route.mergeable:
-        raise NotExpressible(route.reason, hint="serve it as an adapter: ggship convert", code="alora")
     # Only PEFT needs a split model in one file.
     found = replace(base, gguf=weights.file(steps) if route.kind == "peft" else weights.source(steps))
     assert found.gguf is not None

@@ -223,10 +223,10 @@ _RULES = (
     ),
     Rule(
         "GS314",
-        "note",
+        "error",
         "An activated LoRA",
-        "It works only after its invocation tokens, so that it cannot be merged.",
-        "Serve it as an adapter with llama-server. Ollama before 0.34.1 has no word for the tokens.",
+        "It cannot be merged, and llama.cpp switches it on one token before its invocation tokens, PEFT at the first.",
+        "Serve it with Transformers and PEFT.",
     ),
     Rule(
         "GS315",
