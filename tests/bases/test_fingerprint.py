@@ -137,6 +137,18 @@ class TestTokens:
         assert kind == "unlikely"
         assert "0.0% of 200 tokens" in why
 
+    def test_what_was_counted_is_kept_until_a_file_changes(self, workshop):
+        run, base = named(workshop, ""), gguf_base(workshop)
+        tokenizer(run.path, TOKENS)
+        run = read_run(run.path)
+        assert fingerprint(run, base) == fingerprint(run, base)
+        (kept,) = json.loads((workshop.root / "cache" / "vocabularies.json").read_text()).values()
+        assert kept == [200, 200]
+        tokenizer(run.path, [*TOKENS[::-1], "one more"])
+        assert fingerprint(run, base).verdict == "unlikely"
+        (workshop.root / "cache" / "vocabularies.json").write_text("damaged")
+        assert fingerprint(run, base).verdict == "unlikely"
+
     def test_a_grown_vocabulary_fits(self, workshop):
         run = named(workshop, "")
         tokenizer(run.path, [*TOKENS, "<new>"])
