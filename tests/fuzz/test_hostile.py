@@ -34,6 +34,14 @@ def test_a_base_that_says_it_has_countless_blocks(blocks: int, tmp_path: Path) -
     assert trials.try_gguf(base, trials.write_run(tmp_path / "run", {})) == ""
 
 
+def test_an_embedding_without_dimensions(tmp_path: Path) -> None:
+    tensor = text(b"token_embd.weight") + struct.pack("<IIQ", 0, 0, 0)
+    base = tmp_path / "b.gguf"
+    data = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + LLAMA + tensor
+    base.write_bytes(data + bytes(-len(data) % 32 + 4))
+    assert trials.try_gguf(base, trials.write_run(tmp_path / "run", {})) == ""
+
+
 def test_an_adapter_on_a_layer_far_beyond(tmp_path: Path) -> None:
     stem = "base_model.model.model.layers.999999999.self_attn.q_proj.lora_"
     entries = {

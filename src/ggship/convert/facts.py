@@ -49,12 +49,13 @@ def read_facts(base: Base) -> BaseFacts:
         kv_heads = _MISTRAL_KV_HEADS if config.get("model_type") == "mistral" else heads
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     embedding = base.tensors.get("token_embd.weight")
+    rows = embedding.shape[0] if embedding and embedding.shape else 0
     classes = config.get("architectures") or [""]
     return BaseFacts(
         block_count=number("block_count", "num_hidden_layers", "n_layers", "n_layer", "num_layers"),
         heads=heads,
         kv_heads=kv_heads,
-        vocabulary=embedding.shape[0] if embedding else number("vocab_size", "padded_vocab_size", "vocab_size"),
+        vocabulary=rows or number("vocab_size", "padded_vocab_size", "vocab_size"),
         hf_class=str(classes[0]),
         tied=_tied(base, config),
         sections=f"{arch}.rope.dimension_sections" in base.metadata

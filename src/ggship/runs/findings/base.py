@@ -90,7 +90,7 @@ def _tokens(run: Run, base: Base) -> Iterator[Finding]:
 def _rows(base: Base) -> int:
     """Rows of the base's embedding; 0 where not known."""
     tensor = base.tensors.get(_EMBEDDING)
-    if tensor is not None:
+    if tensor is not None and tensor.shape:
         return tensor.shape[0]
     size = base.metadata.get(f"{base.architecture}.vocab_size")
     return size if type(size) is int else 0
