@@ -317,14 +317,14 @@ _RULES = (
         "warning",
         "Checkpoints of another training lie in the run",
         "The adapter at the top and the checkpoints are not of one training, so that `best` and `last` may mislead.",
-        "Delete the stale ones, or name the one you mean with --checkpoint.",
+        "Delete the stale ones, or point ggship at the one you mean: RUN/checkpoint-N.",
     ),
     Rule(
         "GS502",
         "warning",
         "The checkpoint that training held to be best is not the one used",
         "A better adapter may lie beside it.",
-        "Take it with --checkpoint best, or compare both: ggship eval.",
+        "Point ggship at that one, RUN/checkpoint-N, or compare both: ggship eval.",
     ),
     Rule(
         "GS503",
