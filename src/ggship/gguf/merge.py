@@ -1,69 +1,22 @@
-"""Merge what training gave into a base GGUF, quantizing in the same pass.
-
-Streams the base in chunks of rows: each update changes its own tensor (W + scale * B @ A for a LoRA pair), llama.cpp's
-type mix is for the others where a quantization is asked for, the same bytes for the rest. Memory is a few chunks a
-core, and 24 bytes for each chunk that is to be checked: 13 MB for 70 billion weights.
-"""
+"""Merge what training gave into a base GGUF, quantizing in the same pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ggship.cores import cores
-from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, LowSurvival, NotExpressible, UsageError
+from ggship.errors import BadFile, UsageError
 from ggship.gguf.adapter import adapter_updates, check_fit, read_adapter, trained
-from ggship.gguf.chunks import COPY_BYTES, ZEROS, Chunk, ChunkWorker, Measured, chunks_of
-from ggship.gguf.mix import parse_quant
-from ggship.gguf.parts import Source, parts_of, read_model
-from ggship.gguf.plan import file_type, plan_merge
-from ggship.gguf.quantize import Kernels, best_kernels, require_writable
-from ggship.gguf.reader import GgufFile, TensorInfo
-from ggship.gguf.types import GgmlType
-from ggship.gguf.updates.model import Surveyor, TensorUpdate, Update
-from ggship.gguf.values import GgufValue
-from ggship.gguf.work import Checks, Queue, bound
-from ggship.gguf.writer import GgufWriter, NewTensor, changed_metadata
+from ggship.gguf.engine import LOWEST_SURVIVAL, Merge, OnTensor, untrained
+from ggship.gguf.merged import MergedTensor, MergeReport
+from ggship.gguf.parts import parts_of, read_model
+from ggship.gguf.quantize import Kernels, best_kernels
+from ggship.gguf.reader import GgufFile
+from ggship.gguf.updates.model import TensorUpdate
 
-LOWEST_SURVIVAL = 0.5
-QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
-_DIGITS = 6
-
-OnTensor = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class MergedTensor:
-    """One tensor that training changed, W -> Q(W + D); W is the base's weight, dequantized.
-
-    survival: <Q(W + D) - W, D> / <D, D>, 1 where all of the update is left (and where D is zero).
-    relative_update: |D| / |W|, Frobenius norms. Types are ggml's names.
-    """
-
-    name: str
-    from_type: str
-    to_type: str
-    survival: float
-    relative_update: float
-
-
-@dataclass(frozen=True, slots=True)
-class MergeReport:
-    """What a merge did. pairs: tensors that training changed; merged: those changed in the file, always as many.
-
-    bytes: size of the file. survival: of all tensors together, the sum of the projections over the sum of |D|**2.
-    quant: the quantization asked for, "" where none was.
-    """
-
-    pairs: int
-    merged: int
-    survival: float
-    tensors: tuple[MergedTensor, ...]
-    bytes: int
-    quant: str
+__all__ = ["LOWEST_SURVIVAL", "MergeReport", "MergedTensor", "merge_adapter", "merge_updates"]
 
 
 def merge_adapter(
@@ -91,10 +44,10 @@ def merge_adapter(
     _refuse_overwriting(Path(out), (*parts_of(read), Path(adapter)))
     check_fit(file, read)
     if not trained(file) and not force:
-        raise _untrained(f"A or B of every pair is zero: {adapter}")
+        raise untrained(f"A or B of every pair is zero: {adapter}")
     with adapter_updates(file) as updates:
-        merge = _Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
-        return merge.run(threads or cores(), metadata or {}, on_tensor or _ignore)
+        merge = Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
+        return merge.run(threads or cores(), metadata or {}, on_tensor)
 
 
 def merge_updates(
@@ -115,190 +68,8 @@ def merge_updates(
     """
     read = _read_base(Path(base))
     _refuse_overwriting(Path(out), parts_of(read))
-    merge = _Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
-    return merge.run(threads or cores(), metadata or {}, on_tensor or _ignore)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What the chunks of one tensor have seen, in their order."""
-
-    kept: float = 0.0
-    base: float = 0.0
-    update: float = 0.0
-
-    def add(self, seen: Measured) -> None:
-        self.kept += seen.kept
-        self.base += seen.base
-        self.update += seen.update
-
-
-class _Merge:
-    def __init__(
-        self,
-        base: GgufFile,
-        updates: Sequence[TensorUpdate],
-        out: Path,
-        quant: str | None,
-        force: bool,
-        kernels: Kernels,
-    ) -> None:
-        self.base = _with_new_tensors(base, updates)
-        self.makers = {update.name: update.make for update in updates if update.make is not None}
-        self.out = out
-        self.quant = parse_quant(quant) if quant else None
-        self.force = force
-        self.kernels = kernels
-        self.tallies: dict[str, _Tally] = {}
-
-    def run(self, threads: int, metadata: Mapping[str, Any], on_tensor: OnTensor) -> MergeReport:
-        types = self._types()
-        new = [NewTensor(tensor.name, tensor.shape, types[tensor.name]) for tensor in self.base.tensors]
-        header = changed_metadata(self.base.metadata, self._metadata(types, metadata))
-        with (
-            Source(self.base) as source,
-            GgufWriter(self.out, header, new, alignment=self.base.alignment) as writer,
-            ThreadPoolExecutor(threads, thread_name_prefix="ggship-merge") as pool,
-        ):
-            worker = ChunkWorker(source, writer, self.kernels)
-            queue = Queue(pool, threads)
-            try:
-                checks = self._work(worker, writer, queue, on_tensor)
-                report = self._report(types, writer.size)
-                self._require_survival(report)
-                checks.put(queue, worker)
-                queue.drain()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return report
-
-    def _types(self) -> dict[str, GgmlType]:
-        """The type of each tensor of the merged file, all of them readable and writable here."""
-        planned = plan_merge(self.base, self.makers, self.quant, self.force)
-        types = {tensor.tensor: GgmlType[tensor.to_type] for tensor in planned}
-        for tensor in self.base.tensors:
-            if tensor.name in self.makers or types[tensor.name] is not tensor.type:
-                require_writable(self.kernels, types[tensor.name])
-                if not self.kernels.reads(tensor.type):
-                    raise NotExpressible(f"{tensor.type_name} weights cannot be read here", where=tensor.name)
-        return types
-
-    def _metadata(self, types: Mapping[str, GgmlType], changes: Mapping[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        number = file_type(self.base, types, self.quant)
-        if number is not None:
-            result["general.file_type"] = GgufValue.uint32(number)
-        if any(kind.quantized for kind in types.values()):
-            result["general.quantization_version"] = GgufValue.uint32(QUANTIZATION_VERSION)
-        return {**result, **changes}
-
-    def _work(self, worker: ChunkWorker, writer: GgufWriter, queue: Queue, on_tensor: OnTensor) -> Checks:
-        """Do every tensor, in the order of the base; returns what is to be checked when all is written."""
-        checks = Checks()
-        total = len(self.base.tensors)
-        for number, (tensor, target) in enumerate(zip(self.base.tensors, writer.tensors, strict=True)):
-            make = self.makers.get(tensor.name)
-            if make is None and target.type is tensor.type:
-                for start, count in _slabs(tensor.nbytes):
-                    span = (tensor.offset + start, target.offset + start, count)
-                    queue.put(bound(worker.copy, *span))
-                    checks.copied.extend(span)
-            else:
-                tally = self.tallies.setdefault(tensor.name, _Tally()) if make else _Tally()
-                update, matrix, measure = None, -1, False
-                for chunk in chunks_of(tensor, target):
-                    if make and chunk.matrix != matrix:
-                        matrix = chunk.matrix
-                        update = self._made(make, tensor, target, matrix, worker, queue)
-                        norm = update.squared_norm() if update is not None else 0.0
-                        measure = norm is None
-                        tally.update += norm or 0.0
-                    queue.put(bound(worker.change, chunk, update, measure), _taker(tally, chunk, checks))
-            queue.put(_ignore, _caller(on_tensor, number + 1, total))
-        queue.drain()
-        return checks
-
-    def _made(
-        self,
-        make: Callable[[int], Update | None],
-        tensor: TensorInfo,
-        target: TensorInfo,
-        matrix: int,
-        worker: ChunkWorker,
-        queue: Queue,
-    ) -> Update | None:
-        """The update of one matrix; where it must have seen all rows first, it has."""
-        update = make(matrix)
-        if isinstance(update, Surveyor):
-            sums: list[Any] = []
-            for chunk in chunks_of(tensor, target):
-                if chunk.matrix == matrix:
-                    queue.put(bound(worker.survey, chunk, update), sums.append)
-            queue.drain()
-            update.settle(sum(sums[1:], start=sums[0]))
-        return update
-
-    def _report(self, types: Mapping[str, GgmlType], size: int) -> MergeReport:
-        if len(self.tallies) != len(self.makers):  # what was planned has made sure; the law is worth a second look
-            raise BadFile(f"{len(self.makers)} updates, but {len(self.tallies)} tensors merged")
-        tensors = tuple(
-            MergedTensor(
-                tensor.name,
-                tensor.type_name,
-                types[tensor.name].name,
-                _ratio(tally.kept, tally.update, 1.0),
-                _ratio(tally.update**0.5, tally.base**0.5, 0.0),
-            )
-            for tensor in self.base.tensors
-            if (tally := self.tallies.get(tensor.name)) is not None
-        )
-        kept = sum(tally.kept for tally in self.tallies.values())
-        update = sum(tally.update for tally in self.tallies.values())
-        if not update and not self.force:
-            raise _untrained("no update changes anything")
-        survival = _ratio(kept, update, 1.0)
-        return MergeReport(len(self.makers), len(tensors), survival, tensors, size, self.quant or "")
-
-    def _require_survival(self, report: MergeReport) -> None:
-        if report.survival >= LOWEST_SURVIVAL or self.force:
-            return
-        worst = min(report.tensors, key=lambda tensor: tensor.survival)
-        stored = ", ".join(sorted({tensor.to_type for tensor in report.tensors}))
-        quantized = any(GgmlType[tensor.from_type].quantized for tensor in report.tensors)
-        why = "its weights lie on the grid of their own quantization, where a small update rounds away; " * quantized
-        raise LowSurvival(
-            f"only {report.survival:.0%} of the trained update would survive as {stored}",
-            where=(
-                f"{self.base.path.name}: {why}worst {worst.name}, {worst.from_type} -> {worst.to_type}, "
-                f"{worst.survival:.0%} left of an update of {worst.relative_update:.2%} of the weights"
-            ),
-            hint="merge into a 16-bit base (--base), or keep the touched tensors at 16 bits with --quant F16;"
-            " --force writes it as it is",
-        )
-
-
-def _with_new_tensors(base: GgufFile, updates: Sequence[TensorUpdate]) -> GgufFile:
-    """The base with those tensors that it lacks and gets, each lying where the weights are that it starts from.
-
-    Raises BaseMismatch where an update has no tensor in the base, or one of another shape.
-    """
-    there = {tensor.name: tensor for tensor in base.tensors}
-    new = []
-    for update in updates:
-        found = there.get(update.name if update.source is None else update.source)
-        if update.source == "":
-            elements = TensorInfo(update.name, update.shape, GgmlType.F32, 0, 0).elements
-            new.append(TensorInfo(update.name, update.shape, GgmlType.F32, ZEROS, 4 * elements))
-        elif found is None or found.shape != update.shape or (update.source is not None and update.name in there):
-            raise BaseMismatch(
-                "an update does not fit the base",
-                where=f"{update.name}: {list(update.shape)}, base {list(found.shape) if found else 'without it'}",
-                hint="pass the base that training named with --base; `ggship inspect RUN` shows it",
-            )
-        elif update.source is not None:
-            new.append(replace(found, name=update.name))
-    return replace(base, tensors=(*base.tensors, *new))
+    merge = Merge(read, updates, Path(out), quant, force, kernels or best_kernels())
+    return merge.run(threads or cores(), metadata or {}, on_tensor)
 
 
 def _refuse_overwriting(out: Path, sources: Sequence[Path]) -> None:
@@ -307,42 +78,8 @@ def _refuse_overwriting(out: Path, sources: Sequence[Path]) -> None:
             raise UsageError("the merged file would overwrite its own source", where=str(out))
 
 
-def _untrained(why: str) -> AdapterUnusable:
-    return AdapterUnusable(
-        "the adapter is untrained: the result would be the base",
-        where=why,
-        hint="check that training ran and that this is its output; --force merges it anyway",
-    )
-
-
 def _read_base(path: Path) -> GgufFile:
     base = read_model(path)
     if base.get("general.type", "model") == "adapter" or not base.tensors:
         raise BadFile("this GGUF file is no base model", where=str(path), hint="pass a model's GGUF with --base")
     return base
-
-
-def _slabs(nbytes: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, nbytes, COPY_BYTES):
-        yield start, min(COPY_BYTES, nbytes - start)
-
-
-def _taker(tally: _Tally, chunk: Chunk, checks: Checks) -> Callable[[Measured], None]:
-    def take(seen: Measured) -> None:
-        tally.add(seen)
-        checks.written.extend((chunk.target_offset, chunk.nbytes, seen.checksum))
-
-    return take
-
-
-def _caller(on_tensor: OnTensor, done: int, total: int) -> Callable[[Any], None]:
-    return lambda _: on_tensor(done, total)
-
-
-def _ratio(part: float, whole: float, empty: float) -> float:
-    """Rounded, so that the last bits of a sum, which a CPU may do in its own order, are not in any report."""
-    return round(part / whole, _DIGITS) if whole else empty
-
-
-def _ignore(*_: Any) -> None:
-    return None
