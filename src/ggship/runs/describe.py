@@ -43,7 +43,8 @@ def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
     modules: [{name, rank, rank_named, alpha, scale, shape: [out, in], parameters}];
     checkpoints: [{path, step, loss, eval_loss, best}], a loss that is not known or not finite is null;
     tokenizer: {directory, files}; chat_template: {source, text} or null;
-    obstacles: [{code, what, remedy}]: what no GGUF adapter can carry; unexpressed: [tensor names];
+    obstacles: [{code, what, remedy, way}]: what no GGUF adapter can carry, and which way it is shipped all the same;
+    trained: [{name, method, parts, parameters}]: what other methods than plain LoRA gave; unexpressed: [tensor names];
     findings: [{code, level, title, evidence, consequence, fix}] (docs/rules.md); notes: [what was seen of each].
     """
     return {
@@ -92,7 +93,13 @@ def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
         "chat_template": None
         if run.chat_template is None
         else {"source": run.chat_template_source, "text": run.chat_template},
-        "obstacles": [{"code": item.code, "what": item.what, "remedy": item.remedy} for item in obstacles(run)],
+        "obstacles": [
+            {"code": item.code, "what": item.what, "remedy": item.remedy, "way": item.way} for item in obstacles(run)
+        ],
+        "trained": [
+            {"name": item.name, "method": item.method, "parts": list(item.parts), "parameters": item.parameters}
+            for item in run.trained
+        ],
         "unexpressed": list(run.unexpressed),
         "findings": [finding.document() for finding in found],
         "notes": [finding.evidence for finding in found],
