@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ggship.convert.routes import Route
 from ggship.errors import BadFile
 from ggship.gguf.values import encode
 from ggship.gguf.writer import GgufWriter
@@ -128,9 +129,8 @@ def test_the_template_for_a_directory_has_no_bos_that_its_gguf_will_add(tmp_path
     llama = family("llama3")
     folder = tokenizer(tmp_path / "base", single(llama.bos_token), {"bos_token": llama.bos_token})
     run = make_run(llama.text, tokenizer_config={"bos_token": llama.bos_token, "eos_token": llama.eos_token})
-    planned = plan_prompt(
-        run, make_base(config_dir=folder), PackageOptions(run.path, "law"), Plan("merge", None, base_file=False)
-    )
+    plan = Plan("merge", Route("pairs", "a test"), None, base_file=False)
+    planned = plan_prompt(run, make_base(config_dir=folder), PackageOptions(run.path, "law"), plan)
     assert planned.go is not None
     assert planned.chat.render([{"role": "user", "content": "Q"}]).startswith(llama.bos_token)
     assert llama.bos_token not in planned.go
