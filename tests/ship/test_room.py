@@ -1,4 +1,4 @@
-"""What the work takes is said by --dry-run, and a disk or a memory too small for it is found out before the first byte."""
+"""--dry-run says what the work takes; a disk or memory too small for it is found out before the first byte."""
 
 from __future__ import annotations
 
