@@ -73,7 +73,8 @@ def _lowest(run: Run, last: Checkpoint) -> Iterator[Finding]:
     lowest = scored[min(scored)]
     if lowest.path != run.path:
         yield RULES["GS503"].found(
-            f"training named none best{_losses_of(lowest, last)}", fix=f"Compare it: point ggship at {lowest.path.name}."
+            f"training named none best{_losses_of(lowest, last)}",
+            fix=f"Compare it: point ggship at {lowest.path.name}.",
         )
 
 
