@@ -348,3 +348,15 @@ def test_nested_experts_are_named_by_the_parameters_that_the_config_names(run_ma
     run = read_run(run_maker.adapter(tensors=tensors, target_parameters=names))
     found = {module.name.rpartition(".")[2]: (module.base_shape, module.rank) for module in run.trained}
     assert found == {"gate_up_proj": ((48, 16), 8), "down_proj": ((16, 24), 8)}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_value_head_is_refused(beside, run_maker):
+    """LLaMA-Factory leaves it as a file beside the adapter, for reward models and for PPO's policies."""
+    name = "v_head.summary.weight"
+    path = run_maker.adapter(tensors=pair() if beside else {**pair(), name: ("F32", (1, 16))})
+    if beside:
+        run_maker.write("value_head.safetensors", "")
+    first = obstacles(read_run(path))[0]
+    assert (first.code, first.way) == ("task", "")
+    assert "PPO" in first.remedy if beside else name in first.what

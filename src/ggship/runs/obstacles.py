@@ -73,6 +73,11 @@ def _by_config(run: Run) -> Iterator[Obstacle]:
     if config.get("task_type") in _TASKS_WITH_A_HEAD:
         what = f"the task is {config['task_type']}: the model has a head and does not generate"
         yield Obstacle("task", what, "serve it with Transformers, or train with task_type CAUSAL_LM")
+    head = _value_head(run)
+    if head:
+        what = f"{head} is a value head: the model was trained to score texts, not to write them"
+        remedy = "where it is the policy of PPO, which writes all the same, move that file away"
+        yield Obstacle("task", what, remedy if (run.path / head).is_file() else _SERVE)
     if kind != "LORA":
         yield _other_method(kind, run)
         return
@@ -125,6 +130,17 @@ def _missing(run: Run) -> Iterator[Obstacle]:
 
 def _lost(code: str, why: str) -> Obstacle:
     return Obstacle(code, f"{why}: the file does not hold all that was trained", _COPY)
+
+
+def _value_head(run: Run) -> str:
+    """The file or the tensor that holds one, "" for none.
+
+    LLaMA-Factory keeps it beside the adapter (extras/constants.py, V_HEAD_SAFE_WEIGHTS_NAME), for reward models and for
+    PPO; TRL calls it v_head (AutoModelForCausalLMWithValueHead).
+    """
+    files = [name for name in ("value_head.safetensors", "value_head.bin") if (run.path / name).is_file()]
+    names = [name for name in run.tensors if "v_head." in name or "value_head." in name]
+    return next(iter((*files, *names)), "")
 
 
 def _other_method(kind: str, run: Run) -> Obstacle:
