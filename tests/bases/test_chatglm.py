@@ -120,6 +120,7 @@ def test_which_folders_are_meant(tmp_path):
     assert not is_chatglm3(tmp_path, config)
 
 
+@pytest.mark.hf
 def test_what_is_changed_is_in_the_key(chatglm):
     before = content_key(chatglm)
     (chatglm / "tokenizer.model").write_bytes(b"IQ== 0\n")
