@@ -90,7 +90,7 @@ REFUSED = (
     *_over("refused:replicated-layers", ("llama", "mistral"), "layer_replication"),
     *_over("refused:task", ("llama", "gemma2"), "seq_cls", "token_cls"),
     *_over("refused:variant", ("llama",), "qalora", "kasa", "monteclora", "bdlora"),
-    *_over("refused:no-place", ("llama",), "value_head"),
+    *_over("refused:task", ("llama",), "value_head"),
     *_over("refused:alora", ("llama", "qwen3"), "alora"),
     *_over("refused:zero-alpha", ("llama", "phi3"), "zero-alpha"),
     *_over("refused:not-lora", ("llama", "qwen2"), *_NO_WEIGHTS),
