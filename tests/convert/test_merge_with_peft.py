@@ -163,3 +163,16 @@ def test_what_it_takes_is_known_before(make_run, base_dir):
     assert whole.memory - half.memory == 2 * weights + 2 * 2 * 96 * 32
     with pytest.raises(UsageError):
         peft_needs(run, base_dir, dtype="int4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("PSOFT", "recomputed"), ("LILY", "unmergeable"), ("METHOD_OF_TOMORROW", "not-proven")]
+)
+def test_a_method_that_peft_does_not_rebuild_is_refused_before_anything_runs(kind, code, make_run, base_dir, tmp_path):
+    child = PlayedChild(DONE)
+    with pytest.raises(NotExpressible) as error:
+        merge_with_peft(make_run(peft_type=kind), base_dir, tmp_path / "merged", runner=child)
+    assert error.value.code == code
+    assert kind in error.value.where
+    assert error.value.hint
+    assert child.spec == {}

@@ -127,6 +127,13 @@ def test_rows_of_added_tokens_come_with_the_adapter(tiny_base, warm_runner, tmp_
     assert compare(reference(tuned), reference(_load(made.folder))).largest <= 1e-4
 
 
+def test_in_16_bits_the_merge_is_held_to_what_rounding_may_do(tiny_base, warm_runner, tmp_path):
+    base = tiny_base("llama")
+    run_dir, _ = train(OPTIONS["hra"], base.architecture, base.model(), tmp_path, base.folder)
+    made = merge_with_peft(read_run(run_dir), base.folder, tmp_path / "merged", dtype="bfloat16", runner=warm_runner)
+    assert 0 < made.difference < 0.1 * made.effect
+
+
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "gemma2"])
 def test_a_gguf_file_will_do_as_base_where_transformers_reads_it(arch, tiny_base, warm_runner, distribution, tmp_path):
     base = tiny_base(arch)

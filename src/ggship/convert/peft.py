@@ -19,7 +19,7 @@ from typing import Any
 
 from ggship.bases.from_directory import weight_files
 from ggship.bases.from_gguf import base_from_gguf
-from ggship.convert.vendored import vendored_llama_cpp
+from ggship.convert.vendored import script_environment, vendored_llama_cpp
 from ggship.errors import BadFile, BaseNotFound, MissingExtra, NotExpressible, ToolFailed, UsageError
 from ggship.gguf.reader import read_gguf
 from ggship.runner import Completed, Runner, run_subprocess
@@ -235,11 +235,11 @@ def _base_shapes(base: Path) -> list[tuple[int, ...]]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but nothing may be downloaded, no GPU is used (its sums differ from run to run), and paths still hold."""
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    """The converter's, without a GPU (its sums differ from run to run), and with paths that hold in another folder."""
+    env = {**script_environment(), "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     if env.get("PYTHONPATH"):
         env["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in env["PYTHONPATH"].split(os.pathsep))
-    return {**env, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return env
 
 
 def _replace_folder(made: Path, out: Path) -> None:
