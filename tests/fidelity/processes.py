@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -53,12 +54,14 @@ class LineProcess:
         return "\n".join(self._log.read().splitlines()[-15:])
 
     def close(self) -> None:
-        if self._process is not None:
-            for pipe in (self._process.stdin, self._process.stdout):
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # it is gone already
                 if pipe:
                     pipe.close()
-            self._process.wait()
-            self._process = None
+        process.wait()
 
 
 class LlamaCpp:
