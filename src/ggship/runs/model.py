@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ggship.runs.training import Training
+
 Point = tuple[int, "float | None", "float | None"]
 """(step, loss, evaluation loss) as the trainer logged them; None where it logged none at that step."""
 
@@ -168,6 +170,7 @@ class Run:
     tensors, which nothing here understands.
     chat_template: the Jinja text saved with the run, None where there is none; its file is chat_template_source.
     tokenizer_dir: the directory that tokenizer_files lie in, the root or `path`; None where there are none.
+    training: what the trainer wrote down of it: settings, and how prompts were made (`training.template`).
     history: how training went. pickled: name of the file of pickled weights that the tensors were taken from, or "".
     """
 
@@ -187,6 +190,7 @@ class Run:
     base_revision: str
     tokenizer_dir: Path | None = None
     trained: tuple[TrainedModule, ...] = ()
+    training: Training = field(default_factory=Training)
     history: History = field(default_factory=History)
     pickled: str = ""
 
