@@ -31,7 +31,7 @@ PIECES = st.sampled_from(
 )
 TEXT = st.one_of(st.lists(PIECES, max_size=8).map("".join), st.text(max_size=30))
 INT = st.integers(min_value=-(2**63), max_value=2**63 - 1)
-FLOAT = st.floats(allow_nan=False, allow_infinity=False)
+FLOAT = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.floats(allow_nan=False, allow_infinity=False)
 PARAMETER = st.one_of(
     st.tuples(st.just("stop"), TEXT),
     st.tuples(st.sampled_from(["num_ctx", "seed", "top_k"]), INT),

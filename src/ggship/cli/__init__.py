@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Pieces": {
         "convert": "Adapter to GGUF, nothing else.",
         "merge": "Adapter into a base GGUF, quantized in the same pass.",
+        "modelfile": "Check a Modelfile, or show that of a live model.",
     },
 }
 

@@ -111,6 +111,12 @@ class Terminal:
         """One line of the result, on stdout."""
         self.console.print(harmless(text), markup=False, style=style, soft_wrap=True)
 
+    def raw(self, text: str) -> None:
+        """Text for a file or a pipe on stdout, character for character; on a terminal what could act on it is shown."""
+        shown = harmless(text) if sys.stdout.isatty() else text
+        sys.stdout.buffer.write(shown.encode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+
     @contextmanager
     def steps(self) -> Iterator[Steps]:
         """Progress of a job of several steps, on stderr."""

@@ -28,6 +28,9 @@ COMMANDS = (
 )
 QUOTES = '"""'
 
+Problem = Callable[[UsageError], None]
+"""Hears of what is wrong, instead of having it raised."""
+
 _Test = Callable[[str], bool]
 _SPACES = " \t"
 _NEWLINES = "\r\n"
@@ -37,12 +40,18 @@ _LATER = ((0x2FFC, 0x2FFF), (0x31EF, 0x31EF), (0x2EBF0, 0x2EE5D))
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. name: lower case; key: a parameter's name or a message's role, else "". line counts from 1."""
+    """One command. name: lower case; key: a parameter's name or a message's role, else "". line counts from 1.
+
+    end: the line on which the value ends. raw: the value as it stands in the file, with its quotes and with what Ollama
+    drops of it.
+    """
 
     name: str
     key: str
     value: str
     line: int
+    end: int
+    raw: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +79,32 @@ def unquote(text: str) -> str | None:
     return text
 
 
-def read(text: str) -> tuple[Command | Comment, ...]:
-    """All commands and comments, in order. Raises UsageError with `line N` in `where`."""
-    reader = _Reader(text.removeprefix("\ufeff"))
+def read(text: str, on_problem: Problem | None = None) -> tuple[Command | Comment, ...]:
+    """All commands and comments, in order.
+
+    Raises UsageError with `line N` in `where` and the rule's code in `rule`; with `on_problem` that is called with the
+    error instead, and reading goes on behind it, where Ollama would have stopped.
+    """
+    reader = _Reader(text.removeprefix("\ufeff"), on_problem or _raise)
     found: list[Command | Comment] = []
     while (item := reader.next()) is not None:
         found.append(item)
     return tuple(found)
 
 
+def _raise(error: UsageError) -> None:
+    raise error
+
+
 class _Reader:
     """Walks over the text once. `line` is the line of the character at `at`."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, problem: Problem) -> None:
         self.text = text
         self.at = 0
         self.line = 1
+        self._problem = problem
+        self._before = 0  # the line on which triple quotes were closed last
 
     def _take(self) -> str:
         char = self.text[self.at]
@@ -98,47 +117,65 @@ class _Reader:
         while self.at < len(self.text):
             if self.text[self.at] == "#":
                 return self._comment()
-            if self.text[self.at] not in _SPACES + _NEWLINES:
-                return self._command()
-            self._take()
+            if self.text[self.at] in _SPACES + _NEWLINES:
+                self._take()
+            elif (command := self._command()) is not None:
+                return command
         return None
 
     def _comment(self) -> Comment:
-        line = self.line
-        start = self.at + 1
-        while self.at < len(self.text) and self.text[self.at] not in _NEWLINES:
-            self._take()
+        line, start = self.line, self.at + 1
+        self._skip_line()
         return Comment(self.text[start : self.at], line)
 
-    def _command(self) -> Command:
+    def _skip_line(self) -> None:
+        while self.at < len(self.text) and self.text[self.at] not in _NEWLINES:
+            self._take()
+
+    def _command(self) -> Command | None:
         line = self.line
         if not is_print(self.text[self.at]):
             self._take()  # Ollama drops one such character before a command, too
         word = self._word(lambda char: char.isascii() and char.isalpha())
         name = word.lower()
         if name not in COMMANDS:
-            raise UsageError(
-                f"a Modelfile has no command {self._shown(word)}",
-                where=f"line {line}",
-                hint=suggest(word, COMMANDS, "commands"),
-            )
+            self._refuse("MF102", f"a Modelfile has no command {self._shown(word)}", line, self._why(word))
+            self._skip_line()
+            return None
         if not self._separator():
-            raise UsageError(f"{name.upper()} needs a value on the same line", where=f"line {line}")
+            self._refuse("MF103", f"{name.upper()} needs a value on the same line", line)
+            self._skip_line()
+            return None
         key = ""
         if name == "parameter":
             key = self._word(lambda char: char.isascii() and (char.isalnum() or char == "_"))
         elif name == "message":
             key = self._word(lambda char: char.isascii() and char.isalpha())
             if key not in ROLES:
-                raise UsageError(
-                    f"a MESSAGE is of {', '.join(ROLES[:-1])} or {ROLES[-1]}, not of {self._shown(key)}",
-                    where=f"line {line}",
-                )
+                speakers = f"{', '.join(ROLES[:-1])} or {ROLES[-1]}"
+                self._refuse("MF105", f"a MESSAGE is of {speakers}, not of {self._shown(key)}", line)
         if name in ("parameter", "message") and not self._separator():
-            raise UsageError(
-                f"{name.upper()} {key} needs a value on the same line".replace("  ", " "), where=f"line {line}"
-            )
-        return Command(name, key, self._value(name, line), line)
+            self._refuse("MF103", f"{name.upper()} {key} needs a value on the same line".replace("  ", " "), line)
+            self._skip_line()
+            return None
+        start = self.at
+        value = self._value(name, line)
+        return None if value is None else Command(name, key, value, line, self._end(), self.text[start : self.at])
+
+    def _refuse(self, code: str, words: str, line: int, hint: str = "") -> None:
+        self._problem(UsageError(words, where=f"line {line}", hint=hint, rule=code))
+
+    def _why(self, word: str) -> str:
+        """What may have been meant; a text that ended early leaves lines behind that look like wrong commands."""
+        near = suggest(word, COMMANDS, "commands")
+        if self._before and not near.startswith("did you mean"):
+            return f'the text before it ended in line {self._before}, the first that ends in """'
+        return near
+
+    def _end(self) -> int:
+        """The line of the last character taken."""
+        last, following = self.text[self.at - 1 : self.at], self.text[self.at : self.at + 1]
+        return self.line - (last == "\n" or (last == "\r" and following != "\n"))
 
     def _shown(self, word: str) -> str:
         rest = self.text[self.at - len(word) : self.at + 1].split()
@@ -157,7 +194,7 @@ class _Reader:
             return True
         return False
 
-    def _value(self, name: str, line: int) -> str:
+    def _value(self, name: str, line: int) -> str | None:
         """Read up to the newline at which the quotes are closed, without the characters that Ollama drops."""
         seen = _Seen()
         while self.at < len(self.text):
@@ -166,13 +203,13 @@ class _Reader:
                 break
             if char in _SPACES + _NEWLINES or is_print(char):
                 seen.add(char)
-        value = unquote("".join(seen.kept).strip(_SPACES + _NEWLINES))
+        text = "".join(seen.kept).strip(_SPACES + _NEWLINES)
+        value = unquote(text)
         if value is None:
-            raise UsageError(
-                f"the quotes of {name.upper()} are never closed",
-                where=f"line {line}",
-                hint='close them with """ at the end of a line',
-            )
+            words = f"the quotes of {name.upper()} are never closed"
+            self._refuse("MF104", words, line, 'close them with """ at the end of a line')
+        elif text.startswith(QUOTES) and self._end() > line:
+            self._before = self._end()
         return value
 
 

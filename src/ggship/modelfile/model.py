@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Scalar = str | int | float | bool
 
@@ -36,6 +37,16 @@ class Modelfile:
     def stops(self) -> tuple[str, ...]:
         """The stop strings, in order."""
         return tuple(str(value) for name, value in self.parameters if name == "stop")
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: all that it says, whole, under the names of the commands; None where it does not say."""
+        return {
+            "from": [self.from_, *self.more_from],
+            **{name: getattr(self, name) for name in ONCE},
+            "parameters": [{"name": name, "value": value} for name, value in self.parameters],
+            "messages": [{"role": role, "content": text} for role, text in self.messages],
+            "licenses": list(self.licenses),
+        }
 
 
 ROLES = ("system", "user", "assistant")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ggship.errors import UsageError
-from ggship.modelfile.grammar import QUOTES, Command, Comment, read
+from ggship.modelfile.grammar import COMMANDS, QUOTES, Command, Comment, read
 from ggship.modelfile.model import ONCE, Modelfile, Scalar
-from ggship.modelfile.parameters import typed, written
+from ggship.modelfile.parameters import KNOWN, typed, written
 
 _WHITE = " \t\r\n"
 
@@ -19,7 +19,7 @@ def parse(text: str, *, name: str = "Modelfile") -> Modelfile:
     try:
         return _parse(text)
     except UsageError as error:
-        raise UsageError(error.message, where=f"{name}: {error.where}", hint=error.hint) from None
+        raise UsageError(error.message, where=f"{name}: {error.where}", hint=error.hint, rule=error.rule) from None
 
 
 def _parse(text: str) -> Modelfile:
@@ -39,19 +39,21 @@ def _parse(text: str) -> Modelfile:
         if item.name == "from":
             froms.append(item.value)
         elif item.name == "parameter":
-            parameters.append((item.key, _typed(item)))
+            parameters.append((item.key, parameter(item)))
         elif item.name == "message":
             messages.append((item.key, item.value))
         elif item.name == "license":
             licenses.append(item.value)
         elif item.name in once:
             raise UsageError(
-                f"a second {item.name.upper()}: Ollama would silently take the last one", where=f"line {item.line}"
+                f"a second {item.name.upper()}: Ollama would silently take the last one",
+                where=f"line {item.line}",
+                rule="MF107",
             )
         else:
             once[item.name] = item.value
     if not froms:
-        raise UsageError("there is no FROM line", where="line 1", hint="FROM takes a model's name or a GGUF file")
+        raise no_from()
     return Modelfile(
         from_=froms[0],
         more_from=tuple(froms[1:]),
@@ -63,14 +65,27 @@ def _parse(text: str) -> Modelfile:
     )
 
 
-def _typed(command: Command) -> Scalar:
+def no_from() -> UsageError:
+    """What is wrong with a Modelfile that says of nothing what it is made of."""
+    hint = "FROM takes a model's name or a GGUF file"
+    return UsageError("there is no FROM line", where="line 1", hint=hint, rule="MF106")
+
+
+def parameter(command: Command) -> Scalar:
+    """The value of a PARAMETER command. Raises UsageError with its line and the rule's code."""
+    line = f"line {command.line}"
     if not command.key:
-        raise UsageError("PARAMETER is followed by one space and a name", where=f"line {command.line}")
+        raise UsageError("PARAMETER is followed by one space and a name", where=line, rule="MF201")
+    if command.key in COMMANDS or command.key == "model":
+        command_name = "FROM" if command.key == "model" else command.key.upper()  # "model" is what Ollama calls it
+        words = f"PARAMETER {command.key} is no parameter: Ollama takes it for the command {command_name}"
+        raise UsageError(words, where=line, rule="MF108")
     try:
         return typed(command.key, command.value)
     except UsageError as error:
-        where = f"line {command.line}: {error.where}" if error.where else f"line {command.line}"
-        raise UsageError(error.message, where=where, hint=error.hint) from None
+        where = f"{line}: {error.where}" if error.where else line
+        rule = "MF202" if command.key in KNOWN else "MF201"
+        raise UsageError(error.message, where=where, hint=error.hint, rule=rule) from None
 
 
 def render(modelfile: Modelfile) -> str:
