@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggship.errors import AdaptersRefused, BaseNotFound, NotExpressible, UsageError
 from ggship.place import name_for
+from ggship.runs.several import RunRef
 
 if TYPE_CHECKING:
     from ggship.bases.fit import Fit
@@ -24,10 +25,16 @@ DEFAULT_QUANT = "Q8_0"
 
 @dataclass(frozen=True, slots=True)
 class PackageOptions:
-    """What the user asked `ggship package` for. Paths are as given; None means: let ggship decide."""
+    """What the user asked `ggship package` for. Paths are as given; None means: let ggship decide.
+
+    more: further runs of the same base, to be added up with `run`. weight: that of `run`. scale: of the whole update.
+    """
 
     run: Path
     name: str
+    more: tuple[RunRef, ...] = ()
+    weight: float = 1.0
+    scale: float = 1.0
     base: str | None = None
     out: Path | None = None
     strategy: str = "auto"
@@ -119,6 +126,7 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
     folded = _fold_reason(run)
     if folded and route.kind == "pairs":
         reasons.append(("folded", folded))
+    reasons += _blend_reason(run)
     sizes = _sizes(options, run, base, strategy, quant, fit, route)
     return Plan(strategy, route, quant, base_file, tuple(reasons), sizes)
 
@@ -182,6 +190,14 @@ def _fold_reason(run: Run) -> str:
     if config.get("alpha_pattern"):
         return "the modules' own alphas go into B, exactly: GGUF knows only one"
     return ""
+
+
+def _blend_reason(run: Run) -> list[tuple[str, str]]:
+    if not run.shares:
+        return []
+    one = len(run.shares) == 1
+    how = "all of its update times its weight" if one else "the sum of their updates, each times its weight, exactly"
+    return [("blend", f"{', '.join(share.label for share in run.shares)}: {how}")]
 
 
 def _sizes(

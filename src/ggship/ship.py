@@ -24,8 +24,8 @@ from ggship.releases import Known, need_memory, remember
 from ggship.releases.promotion import base_name, check_public_name, staging_name, temporary
 from ggship.releases.turns import own_turn
 from ggship.runner import Runner, run_subprocess
-from ggship.runs import read_run
 from ggship.runs.findings import findings, refuse_warnings
+from ggship.runs.several import RunRef, read_runs
 from ggship.runtimes.model import Runtime
 from ggship.stages.base_file import BaseFile
 from ggship.stages.job import Job
@@ -60,7 +60,14 @@ def prepare(
 
     check_public_name(options.name)
     package_place(options.folder, options.name)
-    run = read_run(options.run, checkpoint=options.checkpoint, allow_pickle=options.allow_pickle)
+    run = read_runs(
+        (RunRef(options.run, options.weight), *options.more),
+        scale=options.scale,
+        checkpoint=options.checkpoint,
+        allow_pickle=options.allow_pickle,
+        base_named=options.base is not None,
+        template_named=options.template is not None,
+    )
     refuse_unshippable(run)
     # Where the model will not run on an Ollama, its base may be on one all the same.
     held = holding_of(runtime) or holding_for(options.base, options.host)

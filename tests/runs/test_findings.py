@@ -21,6 +21,7 @@ from ggship.runs import read_run
 from ggship.runs.findings import RULES, Finding, findings, refuse_warnings
 from ggship.runs.findings.catalogue import OBSTACLES
 from ggship.runs.patterns import compiled, matches
+from ggship.runs.several import RunRef, read_runs
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 PAIR = {f"{Q}.lora_A.weight": ("F32", (8, 16)), f"{Q}.lora_B.weight": ("F32", (16, 8))}
@@ -57,11 +58,14 @@ class Given:
     base: Path | None = None
     deep: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    more: tuple[Path, ...] = ()
 
     def found(self) -> list[tuple[str, str]]:
         """(code, level) of all findings; of an error that stops the reading, the one."""
         try:
             run = read_run(self.run, **self.options)
+            if self.more:
+                run = read_runs([RunRef(self.run), *map(RunRef, self.more)])
             base = None
             if self.base is not None:
                 base = base_from_gguf(self.base) if self.base.is_file() else base_from_directory(self.base)
@@ -225,6 +229,20 @@ def _other_weights(path: Path) -> bytes:
     return bytes(data)
 
 
+def _not_additive(make: Any) -> Given:
+    pair = {**PAIR, f"{Q}.lora_magnitude_vector": ("F32", (16,))}
+    dora = make.adapter("dora", tensors=pair, use_dora=True, layers_to_transform=[0])
+    plain = make.adapter("plain", tensors=PAIR, layers_to_transform=[0])
+    return Given(plain, write_base(make.root / "base.gguf"), more=(dora,))
+
+
+def _two_templates(make: Any) -> Given:
+    for name in ("one", "two"):
+        make.adapter(name)
+        make.write(f"{name}/chat_template.jinja", f"{name} {{{{ messages }}}}")
+    return Given(make.root / "one", more=(make.root / "two",))
+
+
 def _losses(make: Any, *losses: float | None) -> Given:
     rows = [{"step": 10 * number, "loss": loss} for number, loss in enumerate(losses, 1)]
     text = json.dumps({"global_step": 10 * len(losses), "log_history": rows})
@@ -274,6 +292,7 @@ CASES: dict[str, Callable[[Any], Given]] = {
     "GS313": lambda make: _whole(make, "model.layers.0.mystery", (3, 3)),
     "GS314": lambda make: Given(make.adapter(alora_invocation_tokens=[1, 2])),
     "GS315": _tied,
+    "GS316": _not_additive,
     "GS401": lambda make: _on(make, width=32),
     "GS402": lambda make: _on(make, blocks=1),
     "GS403": lambda make: _on(
@@ -293,6 +312,11 @@ CASES: dict[str, Callable[[Any], Given]] = {
     "GS409": lambda make: _tokens(make, 31),
     "GS410": _another,
     "GS411": _other_numbers,
+    "GS412": lambda make: Given(
+        make.adapter("one", base_model_name_or_path="org/Tiny-1B"),
+        more=(make.adapter("two", base_model_name_or_path="org/Tiny-1B-Instruct"),),
+    ),
+    "GS413": _two_templates,
     "GS501": _stale,
     "GS502": lambda make: _best(make, ""),
     "GS503": lambda make: _best(make, "best"),

@@ -6,8 +6,8 @@ answers almost as well. Names, tokens, chat templates and the few numbers that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ggship.bases.fit import Fit, check_fit
@@ -68,12 +68,21 @@ def fingerprint(run: Run, base: Base) -> Fingerprint:
     Reads headers, small files, and of weights a few rows. Law: equal runs and bases give equal evidence, wherever they
     lie; the base that fits nothing is "impossible", and never anything else.
     """
+    if run.shares:
+        return _of_all([(share.run, fingerprint(share.run, base)) for share in run.shares])
     try:
         fit = check_fit(run, base)
     except BaseMismatch as error:
         lines = [line for line in error.where.splitlines()[1:] if line]
         return _verdict(run, base, [Evidence("shapes", "impossible", "; ".join(lines) or error.message)])
     return _verdict(run, base, list(_gathered(run, base, fit)))
+
+
+def _of_all(found: Sequence[tuple[Run, Fingerprint]]) -> Fingerprint:
+    """Of a blend: the worst verdict, and all evidence, each with its run."""
+    worst = max((seen for _, seen in found), key=lambda seen: VERDICTS.index(seen.verdict))
+    evidence = [replace(item, text=f"{run.label}: {item.text}") for run, seen in found for item in seen.evidence]
+    return Fingerprint(worst.verdict, tuple(sorted(evidence, key=lambda item: _ORDER.index(item.says))), worst.hint)
 
 
 def require_possible(found: Fingerprint, base: Base) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ggship.bases.dimensions import UNIFORM, Dimensions, from_metadata
@@ -37,6 +37,8 @@ def check_fit(run: Run, base: Base) -> Fit:
     """
     from ggship.convert.names import weights_of
 
+    if run.shares:
+        return _of_all([check_fit(share.run, base) for share in run.shares])
     dimensions = from_metadata(base.architecture, base.metadata)
     claims = _claims(run)
     blocks = dimensions.blocks or _blocks(base) or 1 + max((_block(name) for name, _ in claims), default=0)
@@ -60,6 +62,12 @@ def check_fit(run: Run, base: Base) -> Fit:
         raise _mismatch(run, base, wrong, len(claims), "GS403" if lacking == len(claims) else some)
     _check_depth(run, base, dimensions.blocks or _blocks(base))
     return Fit(base.architecture, targets, bool(base.tensors), unknown)
+
+
+def _of_all(fits: Sequence[Fit]) -> Fit:
+    """Of a blend: every run of it fits."""
+    targets = {module: target for fit in fits for module, target in fit.targets.items()}
+    return Fit(fits[0].architecture, targets, all(fit.exact for fit in fits), sum(fit.unknown for fit in fits))
 
 
 def _claims(run: Run) -> list[tuple[str, tuple[int, ...]]]:

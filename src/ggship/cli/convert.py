@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,15 +17,20 @@ from ggship.cli.options import (
     host_option,
     json_option,
     outtype_option,
-    run_argument,
+    runs_argument,
+    scale_option,
     strict_option,
 )
 from ggship.cli.terminal import Terminal, warn_of
 
+if TYPE_CHECKING:
+    from ggship.runs.several import RunRef
+
 
 @click.command()
-@run_argument
+@runs_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The GGUF file to write.")
+@scale_option
 @base_option
 @converter_option
 @outtype_option
@@ -37,8 +43,9 @@ from ggship.cli.terminal import Terminal, warn_of
 @click.pass_obj
 def convert(
     terminal: Terminal,
-    run: Path,
+    runs: tuple[RunRef, ...],
     out: Path,
+    scale: float,
     base: str | None,
     converter: str,
     outtype: str,
@@ -48,7 +55,7 @@ def convert(
     strict: bool,
     dry_run: bool,
 ) -> None:
-    """Convert the adapter of RUN to GGUF.
+    """Convert the adapter of RUN to GGUF; several runs of one base become one adapter, their sum.
 
     The base is needed for its architecture and head counts, not for its weights.
     """
@@ -58,11 +65,11 @@ def convert(
     from ggship.convert import choose_converter, convert_adapter
     from ggship.preflight import of_convert
     from ggship.progress import counting
-    from ggship.runs import read_run
     from ggship.runs.findings import findings
+    from ggship.runs.several import read_runs
     from ggship.runtimes.holding import holding_for
 
-    read = read_run(run, allow_pickle=allow_pickle)
+    read = read_runs(runs, scale=scale, allow_pickle=allow_pickle, base_named=base is not None, template_named=True)
     found = find_base(read, base, ollama=holding_for(base, host))
     warn_of(terminal, findings(read, found), strict=strict)
     require_possible(fingerprint(read, found), found)
@@ -90,4 +97,5 @@ def convert(
     if result.folded:
         rows.append(("folded", f"the scale of {len(result.folded)} modules is inside B: one alpha could not say it"))
     terminal.lines(rows)
-    terminal.say(f"next: ggship package {run} --name NAME")
+    named = " ".join(f"{ref.path}@{ref.weight:g}" if ref.weight != 1.0 else str(ref.path) for ref in runs)
+    terminal.say(f"next: ggship package {named}{f' --scale {scale:g}' if scale != 1.0 else ''} --name NAME")

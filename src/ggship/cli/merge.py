@@ -17,24 +17,28 @@ from ggship.cli.options import (
     host_option,
     json_option,
     pull_option,
-    run_argument,
+    runs_argument,
+    scale_option,
     strict_option,
 )
 from ggship.cli.terminal import Steps, Terminal, warn_of
+from ggship.errors import UsageError
 
 if TYPE_CHECKING:
     from ggship.bases import Base
     from ggship.gguf.merge import MergeReport
     from ggship.preflight import Preflight
     from ggship.runs import Run
+    from ggship.runs.several import RunRef
     from ggship.stages.base_file import BaseFile
 
 MAGIC = b"GGUF"
 
 
 @click.command()
-@run_argument
+@runs_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The GGUF file to write.")
+@scale_option
 @base_option
 @click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M ... (default: the base's types).")
 @host_option
@@ -47,8 +51,9 @@ MAGIC = b"GGUF"
 @click.pass_obj
 def merge(
     terminal: Terminal,
-    run: Path,
+    runs: tuple[RunRef, ...],
     out: Path,
+    scale: float,
     base: str | None,
     quant: str | None,
     host: str | None,
@@ -58,9 +63,9 @@ def merge(
     strict: bool,
     dry_run: bool,
 ) -> None:
-    """Merge what RUN trained into its base.
+    """Merge what RUN trained into its base; of several runs of one base, their sum.
 
-    RUN is a training run of any method, or an adapter in GGUF. Touched tensors of a quantized base become Q8_0,
+    RUN is a training run of any method, or one adapter in GGUF. Touched tensors of a quantized base become Q8_0,
     whatever --quant says: on its own grid the update would round away.
     """
     from ggship.bases import find_base
@@ -68,13 +73,13 @@ def merge(
     from ggship.digests import DigestCache
     from ggship.gguf.mix import parse_quant
     from ggship.runner import run_subprocess
-    from ggship.runs import read_run
     from ggship.runs.findings import findings
     from ggship.runtimes.holding import holding_for
     from ggship.stages.base_file import BaseFile
 
     quant = parse_quant(quant) if quant else None
-    trained = None if _is_gguf(run) else read_run(run, allow_pickle=allow_pickle)
+    run = runs[0].path
+    trained = _trained(runs, scale, base, allow_pickle)
     found = find_base(trained, base, ollama=holding_for(base, host), pull=pull)
     if trained is not None:
         warn_of(terminal, findings(trained, found), strict=strict)
@@ -105,6 +110,22 @@ def merge(
         rows.append(("merged by", told["by"]))
     terminal.lines(rows)
     terminal.say("next: ggship package proves it and makes it live")
+
+
+def _trained(runs: tuple[RunRef, ...], scale: float, base: str | None, allow_pickle: bool) -> Run | None:
+    """The run, or the blend of several; None for an adapter in GGUF."""
+    from ggship.runs.several import RunRef, read_runs
+
+    files = [ref.path for ref in runs if _is_gguf(ref.path)]
+    if not files:
+        return read_runs(runs, scale=scale, allow_pickle=allow_pickle, base_named=base is not None, template_named=True)
+    if runs != (RunRef(files[0]),) or scale != 1.0:
+        raise UsageError(
+            "an adapter in GGUF is merged alone and as it is",
+            where=str(files[0]),
+            hint="name the runs that training wrote: they can be added up and scaled",
+        )
+    return None
 
 
 def _needs(run: Path, trained: Run | None, base: Base, out: Path, quant: str | None) -> Preflight:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ggship.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from ggship.runs.several import RunRef
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,7 +21,31 @@ def _switch_to_json(ctx: click.Context, param: click.Parameter, value: bool) -> 
         ctx.ensure_object(Terminal).as_json = True
 
 
+def _run_refs(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[RunRef, ...]:
+    from ggship.runs.several import parse_run_ref
+
+    return tuple(map(parse_run_ref, value))
+
+
+def _scale(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if value == 1.0:
+        return value
+    from ggship.runs.several import parse_scale
+
+    return parse_scale(value)
+
+
 run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+runs_argument = click.argument("runs", nargs=-1, required=True, callback=_run_refs, metavar="RUN[@WEIGHT]...")
+scale_option = click.option(
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=_scale,
+    metavar="X",
+    help="Multiply the whole update by X.",
+)
 json_option = click.option(
     "--json", is_flag=True, expose_value=False, callback=_switch_to_json, help="One JSON document on stdout."
 )

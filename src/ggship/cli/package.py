@@ -16,8 +16,9 @@ from ggship.cli.options import (
     json_option,
     outtype_option,
     pull_option,
-    run_argument,
+    runs_argument,
     runtime_option,
+    scale_option,
     strict_option,
 )
 from ggship.cli.terminal import Terminal, warn_of
@@ -25,13 +26,15 @@ from ggship.cli.terminal import Terminal, warn_of
 if TYPE_CHECKING:
     from ggship.bases.model import Base
     from ggship.plan import Plan
+    from ggship.runs.several import RunRef
     from ggship.ship import Shipped
     from ggship.stages.job import Job
 
 
 @click.command()
-@run_argument
+@runs_argument
 @click.option("--name", required=True, help="The name people will use.")
+@scale_option
 @base_option
 @click.option("--out", type=click.Path(path_type=Path), help="The package's folder.  [dist/NAME]")
 @click.option(
@@ -57,14 +60,18 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
 @json_option
 @click.pass_obj
-def package(terminal: Terminal, /, dry_run: bool, no_eval: bool, **given: Any) -> None:
-    """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote."""
+def package(terminal: Terminal, /, runs: tuple[RunRef, ...], dry_run: bool, no_eval: bool, **given: Any) -> None:
+    """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote.
+
+    Several runs of one base are added up, each update times its weight: ggship package law@0.7 tone@0.3 --name NAME
+    """
     from ggship.plan import PackageOptions
     from ggship.releases.promotion import check_public_name
     from ggship.runtimes.find import find_runtime
     from ggship.ship import prepare
 
-    options = PackageOptions(evaluate=not no_eval, **given)
+    first, *more = runs
+    options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=not no_eval, **given)
     check_public_name(options.name)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
     if note := getattr(runtime, "note", ""):

@@ -46,6 +46,8 @@ def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
     document = shipped.info.document
     adapter, merge, prompt, model = (document[part] for part in ("adapter", "merge", "prompt", "model"))
     rows = [("package", f"{shipped.info.path}"), *base_rows(shipped.base), *fingerprint_row(shipped.fingerprint)]
+    if "blend" in document["plan"]["reasons"]:
+        rows.insert(1, ("blend", document["plan"]["reasons"]["blend"]))
     if merge:
         rows.append(
             (

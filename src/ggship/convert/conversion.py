@@ -82,6 +82,8 @@ def convert_adapter(
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint=f"name the file to write: --out {out / 'adapter.gguf'}")
     require_pairs(run, base)
+    if not force:
+        _refuse_untrained_share(run)
     chosen, _ = choose_converter(run, base, converter)
     partial = out.with_name(out.name + ".partial")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +125,16 @@ def convert_adapter(
         folded=folded_modules(run),
         bytes=out.stat().st_size,
     )
+
+
+def _refuse_untrained_share(run: Run) -> None:
+    """A run that adds nothing to a blend would not be seen in their sum."""
+    if run.shares:
+        from ggship.convert.checks import is_trained
+
+        for share in run.shares:
+            if not is_trained(share.run):
+                raise _untrained(share.run)
 
 
 def _log_beside(out: Path) -> Path:

@@ -15,7 +15,8 @@ def times(b: Floats, factor: float) -> Floats:
     """B times a number, computed in float64 and rounded once, to float32."""
     import numpy as np
 
-    result: Floats = (b.astype(np.float64) * factor).astype(np.float32)
+    with np.errstate(over="ignore"):  # whoever may write Inf looks for it
+        result: Floats = (b.astype(np.float64) * factor).astype(np.float32)
     return result
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ggship.bases.model import Base
 from ggship.convert.layout import READS_A_HEAD, Layout, unknown_layout
 from ggship.errors import NotExpressible
-from ggship.runs.model import Run
+from ggship.runs.model import Run, Share
 from ggship.runs.obstacles import MERGE, Obstacle, obstacles
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
@@ -37,6 +37,10 @@ class Route:
 
 def refuse_unshippable(run: Run) -> None:
     """Raise NotExpressible where no base makes a way for this run; every reason is named, in `where`."""
+    for share in run.shares:
+        refuse_unshippable(share.run)
+    if run.shares:
+        return
     found = obstacles(run)
     refused = [obstacle for obstacle in found if not obstacle.way]
     if run.config.get("lora_alpha") == 0 and (refused or not found):
@@ -59,6 +63,8 @@ def refuse_unshippable(run: Run) -> None:
 def route_of(run: Run, base: Base) -> Route:
     """The route. Raises NotExpressible, naming every reason and the first one's code, where there is none."""
     refuse_unshippable(run)
+    if run.shares:
+        return blended([(share, route_of(share.run, base)) for share in run.shares])
     found = obstacles(run)
     parted = _parted(run, base)
     if not found and parted is None:
@@ -73,6 +79,17 @@ def route_of(run: Run, base: Base) -> Route:
     if by_peft or strange:
         return Route("peft", f"PEFT must merge it: {(*by_peft, strange)[0]}", why, own_head=own_head, code=code)
     return Route("updates", why[0] if len(why) == 1 else f"{why[0]}, and more", why, own_head=own_head, code=code)
+
+
+def blended(routes: Sequence[tuple[Share, Route]]) -> Route:
+    """The route of a blend, from those of its runs."""
+    first = next(((share, route) for share, route in routes if route.kind != "pairs"), None)
+    if first is None:
+        return Route("pairs", "every trained number of each run is in a LoRA pair")
+    share, route = first
+    way_out = "ship them one by one, or train plain LoRA"
+    why = [Obstacle("blend", f"{share.label}: {what}", way_out) for what in route.merged]
+    raise _refusal("the runs cannot be added up", why)
 
 
 def require_pairs(run: Run, base: Base) -> Route:

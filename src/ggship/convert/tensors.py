@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ggship.convert.pairs import times
 from ggship.errors import AdapterUnusable, BadFile, NotExpressible
 from ggship.runs.model import TensorHeader
 
@@ -32,8 +33,10 @@ class TensorReader:
         """The tensor's stored numbers, [shape]; BF16 as uint16 bits.
 
         Raises BadFile where the file ends too early or the type is none that weights have, AdapterUnusable for NaN or
-        Inf.
+        Inf, NotExpressible where a blend's weights make a number too large for float32.
         """
+        if header.pieces:
+            return self._joined(header)
         array = np.empty(header.shape[::-1] if header.transposed else header.shape, dtype=stored_type(header))
         file = self._open(header.file)
         file.seek(header.offset)
@@ -47,6 +50,26 @@ class TensorReader:
             )
         refuse_nonfinite(header, array)
         return np.ascontiguousarray(array.T) if header.transposed else array
+
+    def _joined(self, header: TensorHeader) -> Array:
+        """The pieces side by side: bits where all are kept as they are, else float32, each number rounded once."""
+        if header.dtype != "F32":
+            return np.concatenate([self.read(piece) for piece, _ in header.pieces], axis=header.axis)
+        joined = np.empty(header.shape, np.float32)
+        start = 0
+        for piece, factor in header.pieces:
+            numbers = to_float32(piece, self.read(piece))
+            place = (slice(None),) * header.axis + (slice(start, start + piece.shape[header.axis]),)
+            joined[place] = numbers if factor == 1.0 else times(numbers, factor)
+            start += piece.shape[header.axis]
+        if not np.isfinite(joined).all():
+            raise NotExpressible(
+                "the weights of the blend make numbers that are too large for any file",
+                where=header.name,
+                hint="use smaller weights",
+                code="blend",
+            )
+        return joined
 
     def close(self) -> None:
         """Close the open file."""

@@ -19,6 +19,8 @@ class TensorHeader:
 
     dtype is the safetensors name (F32, BF16, ...); offset and nbytes are in bytes from the start of `file`.
     transposed: the file holds the transpose of a matrix of this `shape` (mlx-lm keeps A and B so).
+    pieces: of a blend (runs/blend.py) the tensors that this one is made of, each with what it is multiplied by, put
+    one after the other along `axis`; `file` and `offset` are then the first one's.
     """
 
     name: str
@@ -28,6 +30,8 @@ class TensorHeader:
     offset: int
     nbytes: int
     transposed: bool = False
+    pieces: tuple[tuple[TensorHeader, float], ...] = ()
+    axis: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,7 @@ class Run:
     tokenizer_dir: the directory that tokenizer_files lie in, the root or `path`; None where there are none.
     training: what the trainer wrote down of it: settings, and how prompts were made (`training.template`).
     history: how training went. pickled: name of the file of pickled weights that the tensors were taken from, or "".
+    shares: of a blend (runs/blend.py) the runs that it is made of; all else then says what they come to together.
     """
 
     root: Path
@@ -193,6 +198,13 @@ class Run:
     training: Training = field(default_factory=Training)
     history: History = field(default_factory=History)
     pickled: str = ""
+    shares: tuple[Share, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The run's name for people, without folders of this machine: law-lora, or law-lora/checkpoint-300."""
+        name = self.root.resolve().name
+        return name if self.path == self.root else f"{name}/{self.path.name}"
 
     @property
     def parameters(self) -> int:
@@ -204,6 +216,19 @@ class Run:
     def tensor_files(self) -> tuple[Path, ...]:
         """The files that hold the adapter's tensors, each once."""
         return tuple(dict.fromkeys(header.file for header in self.tensors.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A run of a blend, and the finite number, not 0, that all of its update is multiplied by."""
+
+    run: Run
+    weight: float
+
+    @property
+    def label(self) -> str:
+        """For people: law-lora, or law-lora@0.7."""
+        return self.run.label if self.weight == 1.0 else f"{self.run.label}@{self.weight:g}"
 
 
 def _product_shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:

@@ -58,8 +58,8 @@ def sort_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorHeader])
     experts, odd = sort_experts(config, stacked)
     trained, unexplained = sort_methods(config, parts)
     return Sorted(
-        tuple(sorted(modules, key=lambda module: _natural(module.name))),
-        tuple(sorted((*trained, *experts), key=lambda module: (_natural(module.name), module.method))),
+        tuple(sorted(modules, key=lambda module: natural(module.name))),
+        tuple(sorted((*trained, *experts), key=lambda module: (natural(module.name), module.method))),
         tuple(sorted((*unexpressed, *odd, *unexplained))),
     )
 
@@ -138,7 +138,7 @@ def _of_parameter(config: Mapping[str, Any], module: str) -> bool:
     return False
 
 
-def _natural(name: str) -> tuple[object, ...]:
+def natural(name: str) -> tuple[object, ...]:
     """Sort key that puts layers.2 before layers.10."""
     return tuple(
         (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in name.split(".")

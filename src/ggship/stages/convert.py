@@ -43,6 +43,7 @@ class ConvertStage:
                 "converter": [chosen, converter_version(chosen)],
                 "outtype": job.options.outtype,
                 "force": job.options.force,
+                **job.shares(),
             }
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ggship.package import ADAPTER, BASE, CARD, MODELFILE, SCHEMA, SUMS, write_s
 from ggship.pipeline import Facts
 from ggship.place import DOCUMENT
 from ggship.progress import Progress
-from ggship.runs import training_curve
+from ggship.runs import Run, training_curve
 from ggship.settings import templates_dir
 from ggship.stages.job import Job
 
@@ -85,18 +86,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         "name": job.options.name,
         "strategy": job.plan.strategy,
         "plan": job.plan.document(),
-        "run": {
-            "name": run.root.resolve().name,
-            "chosen": run.chosen,
-            "trainer": run.trainer.name if run.trainer else None,
-            "files": list(facts["convert" if "convert" in facts else "merge"]["run_files"]),
-            "methods": sorted(
-                {module.method for module in run.trained} - {"frozen"} | ({"lora"} if run.modules else set())
-            ),
-            "modules": len(run.modules),
-            "parameters": run.parameters,
-            "ranks": sorted({module.rank for module in run.modules}),
-        },
+        "run": _run(run, facts["convert" if "convert" in facts else "merge"]["run_files"]),
         "findings": [finding.document() for finding in job.findings],
         "base": {
             "named": portable(run.base_named, hub=True),
@@ -122,6 +112,29 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         },
         "eval": dict(evaluated) if evaluated else {"passed": None},
     }
+
+
+def _run(run: Run, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A run, and of a blend each of its runs. files: in the order of `run.tensor_files`."""
+    document: dict[str, Any] = {
+        "name": run.root.resolve().name,
+        "chosen": run.chosen,
+        "trainer": run.trainer.name if run.trainer else None,
+        "files": list(files),
+        "methods": sorted(
+            {module.method for module in run.trained} - {"frozen"} | ({"lora"} if run.modules else set())
+        ),
+        "modules": len(run.modules),
+        "parameters": run.parameters,
+        "ranks": sorted({module.rank for module in run.modules}),
+    }
+    if run.shares:
+        rest = iter(files)
+        document["shares"] = [
+            {"weight": share.weight, **_run(share.run, list(islice(rest, len(share.run.tensor_files))))}
+            for share in run.shares
+        ]
+    return document
 
 
 def _without_files(facts: Facts | None) -> dict[str, Any] | None:

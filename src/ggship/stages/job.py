@@ -67,6 +67,11 @@ class Job:
             for path in self.run.tensor_files
         ]
 
+    def shares(self) -> dict[str, Any]:
+        """What a blend is made of, for the keys of stages; nothing for a run alone."""
+        shares = [[share.weight, share.run.config] for share in self.run.shares]
+        return {"shares": shares} if shares else {}
+
     def require_unchanged(self, before: list[dict[str, object]], made: Path) -> None:
         """Remove what was made of the run's files and raise BadFile, where they are no longer as they were `before`."""
         if self.run_files() != before:

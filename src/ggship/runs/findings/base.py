@@ -48,6 +48,17 @@ def what_the_base_says(run: Run, base: Base, seen: Fingerprint | None = None) ->
         yield from remote_code(base.config_dir, base.config_dir, "the base's config.json")
 
 
+def whether_they_add_up(blend: Run, base: Base) -> Iterator[Finding]:
+    """Why a blend has no sum; what stops one of its runs alone is a finding on that run."""
+    from ggship.convert.routes import route_of
+
+    try:
+        route_of(blend, base)
+    except NotExpressible as error:
+        if OBSTACLES.get(error.code) == "GS316":
+            yield RULES["GS316"].found(error.where, fix=error.hint)
+
+
 def remote_code(directory: Path, top: Path, what: str) -> Iterator[Finding]:
     """Whether config.json names Python files that transformers would run (auto_map)."""
     try:

@@ -236,6 +236,13 @@ _RULES = (
         "Train again without embed_tokens and lm_head, or with ensure_weight_tying=True.",
     ),
     Rule(
+        "GS316",
+        "error",
+        "The runs cannot be added up",
+        "Only updates that are added to a weight have a sum; of others, PEFT itself gives two different answers.",
+        "Ship them one by one, or train plain LoRA.",
+    ),
+    Rule(
         "GS401",
         "error",
         "The adapter does not fit the base: other shapes",
@@ -313,6 +320,20 @@ _RULES = (
         "Pass the base that training named with --base.",
     ),
     Rule(
+        "GS412",
+        "error",
+        "The runs name different bases",
+        "What was trained on one base means nothing on another: the sum would be neither.",
+        "Put together adapters of one base. Where it is one base under two names, say which with --base.",
+    ),
+    Rule(
+        "GS413",
+        "error",
+        "The runs were trained on different chat templates",
+        "One model is asked with one prompt, which would be a strange one to some of what it learned.",
+        "Say which is to be used with --template, and let a suite show that both still work.",
+    ),
+    Rule(
         "GS501",
         "warning",
         "Checkpoints of another training lie in the run",
@@ -368,6 +389,7 @@ OBSTACLES: dict[str, str] = {
     "unknown-tensors": "GS313",
     "alora": "GS314",
     "tied": "GS315",
+    "blend": "GS316",
     "zero-alpha": "GS104",
     "no-pairs": "GS205",
 }

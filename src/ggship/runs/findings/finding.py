@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ggship.runs.findings.base import remote_code, what_the_base_says
+from ggship.runs.findings.base import remote_code, what_the_base_says, whether_they_add_up
 from ggship.runs.findings.config import what_the_config_says
 from ggship.runs.findings.files import what_lies_in_the_run
 from ggship.runs.findings.model import LEVELS, Finding
@@ -28,8 +29,18 @@ def findings(
     error with the rule's code in `GgshipError.rule`.
     Law: equal runs give equal findings, wherever they lie.
     """
-    found = sorted(_all(run, base, deep, seen), key=lambda finding: (LEVELS.index(finding.level), finding.code))
+    every = _of_shares(run, base, deep) if run.shares else _all(run, base, deep, seen)
+    found = sorted(every, key=lambda finding: (LEVELS.index(finding.level), finding.code))
     return tuple(dict.fromkeys(found))
+
+
+def _of_shares(run: Run, base: Base | None, deep: bool) -> Iterator[Finding]:
+    """Of a blend: what is found on each of its runs, with its name."""
+    for share in run.shares:
+        for finding in _all(share.run, base, deep, None):
+            yield replace(finding, evidence=f"{share.run.label}: {finding.evidence}")
+    if base is not None:
+        yield from whether_they_add_up(run, base)
 
 
 def _all(run: Run, base: Base | None, deep: bool, seen: Fingerprint | None) -> Iterator[Finding]:

@@ -1,0 +1,140 @@
+"""The runs that a user names, `RUN` or `RUN@0.7`, read as one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggship.errors import BaseMismatch, PromptMismatch, UsageError
+from ggship.runs.blend import blend
+from ggship.runs.model import Run, Share
+from ggship.runs.reading import read_run
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """A run as the user named it. weight: what all of its update is multiplied by; finite, and not 0."""
+
+    path: Path
+    weight: float = 1.0
+
+
+def parse_run_ref(text: str) -> RunRef:
+    """RUN, or RUN@WEIGHT.
+
+    A path that is there is meant as it stands, with the @ in its name. Raises UsageError where what follows the @ is no
+    weight, and where both readings are there.
+    """
+    name, at, after = text.rpartition("@")
+    path = Path(text).expanduser()
+    if not at or not name or "/" in after:
+        return RunRef(path)
+    before = Path(name).expanduser()
+    if path.exists():
+        if before.exists() and _number(after) is not None:
+            raise UsageError(
+                f"{text} can mean two things: that directory, or {name} with weight {after}",
+                where=f"both {path} and {before} are there",
+                hint=f"write {text}@1 for the directory, {name.rstrip('/')}/@{after} for the weight",
+            )
+        return RunRef(path)
+    if not before.exists() and _number(after) is None:
+        return RunRef(path)  # `there is no such directory` says more than a word on weights
+    return RunRef(before, _weight(after, text))
+
+
+def parse_scale(scale: float) -> float:
+    """What --scale says. Raises UsageError unless it is a finite number other than 0."""
+    return _weight(str(scale), f"--scale {scale:g}")
+
+
+def read_runs(
+    refs: Sequence[RunRef],
+    *,
+    scale: float = 1.0,
+    checkpoint: str | None = None,
+    allow_pickle: bool = False,
+    base_named: bool = False,
+    template_named: bool = False,
+) -> Run:
+    """The run, or the blend of them all (runs/blend.py).
+
+    scale: multiplies every weight. base_named, template_named: whether the user names the base, or the chat template,
+    so that it no longer matters that the runs name different ones. Raises as `read_run` does; UsageError where one
+    adapter is there twice; BaseMismatch and PromptMismatch where base or template would be a guess.
+    """
+    parse_scale(scale)
+    shares = [
+        Share(read_run(ref.path, checkpoint=checkpoint, allow_pickle=allow_pickle), ref.weight * scale) for ref in refs
+    ]
+    for share, ref in zip(shares, refs, strict=True):
+        _weight(str(share.weight), f"{ref.path}: {ref.weight:g} times {scale:g}")
+    _refuse_twice(shares)
+    if not base_named:
+        _refuse_other_bases(shares)
+    if not template_named:
+        _refuse_other_templates(shares)
+    return blend(shares)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _weight(text: str, where: str) -> float:
+    weight = _number(text)
+    if weight is None:
+        raise UsageError(f"{text!r} is no weight", where=where, hint="RUN@0.7, for example; a negative one takes away")
+    if not math.isfinite(weight):
+        raise UsageError("a weight must be a finite number", where=where, hint="RUN@0.7, for example")
+    if weight == 0.0:
+        raise UsageError("a weight of 0 leaves nothing of the run", where=where, hint="leave that run out")
+    return weight
+
+
+def _refuse_twice(shares: Sequence[Share]) -> None:
+    seen: dict[Path, Share] = {}
+    for share in shares:
+        first = seen.setdefault(share.run.path.resolve(), share)
+        if first is not share:
+            both = first.weight + share.weight
+            raise UsageError(
+                "the same adapter is named twice",
+                where=f"{share.run.path}, {share.run.chosen}",
+                hint=f"once, with the weight of both, is the same: {share.run.root}@{both:g}"
+                if both
+                else "together they come to nothing",
+            )
+
+
+def _refuse_other_bases(shares: Sequence[Share]) -> None:
+    from ggship.bases.likeness import likeness
+    from ggship.bases.portable import portable
+
+    first = shares[0].run
+    for other in (share.run for share in shares[1:]):
+        one, two = first.base_named, other.base_named
+        if one and two and (likeness(one, two) < 1.0 or likeness(two, one) < 1.0) and portable(one) != portable(two):
+            raise BaseMismatch(
+                "the runs name different bases",
+                where=f"{first.label}: {portable(one, hub=True)}\n{other.label}: {portable(two, hub=True)}",
+                hint="only adapters of one base can be added up; where both names mean one, say so with --base REF",
+                rule="GS412",
+            )
+
+
+def _refuse_other_templates(shares: Sequence[Share]) -> None:
+    having = [share.run for share in shares if share.run.chat_template]
+    for other in having[1:]:
+        if other.chat_template != having[0].chat_template:
+            raise PromptMismatch(
+                "the runs were trained on different prompts",
+                where="\n".join(f"{run.label}: {run.chat_template_source}" for run in (having[0], other)),
+                hint="one model is asked with one prompt: say which with --template FILE",
+                rule="GS413",
+            )
