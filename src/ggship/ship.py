@@ -192,7 +192,8 @@ def package_job(
         if outcome.ran:
             place.settle(place.final)
         base = job.weights.known() if job.needs_weights else job.base.gguf
-        remember(Known(options.name, str(place.final.resolve()), str(base.resolve()) if base else job.base.ref))
+        found = str(base.resolve()) if base else job.base.ref
+        remember(Known(options.name, str(place.final.resolve()), found, str(job.run.path.resolve())))
     return _shipped(job, place, outcome)
 
 

@@ -47,7 +47,7 @@ _REFUSED_METHODS = {
 }
 _NEEDED = ("torch", "transformers", "peft", "safetensors")
 _OVERHEAD_BYTES = 1_500_000_000  # torch, transformers, PEFT and what they allocate once
-_HINTS = {
+HINTS = {
     "base-incomplete": "pass a directory with all of the base's weights with --base",
     "base-unreadable": "pass the same model as a Hugging Face directory, --base DIRECTORY or hf:REPO",
     "keys-left-over": "pass the base that training named with --base, and the PEFT release that training used or later",
@@ -251,7 +251,7 @@ def _replace_folder(made: Path, out: Path) -> None:
 
 
 def _refusal(told: Mapping[str, str]) -> NotExpressible:
-    return NotExpressible(told["what"], where=told["where"], hint=_HINTS.get(told["code"], ""), code=told["code"])
+    return NotExpressible(told["what"], where=told["where"], hint=HINTS.get(told["code"], ""), code=told["code"])
 
 
 def _failed(message: str, done: Completed, log: Path | None) -> ToolFailed:

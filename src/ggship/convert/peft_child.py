@@ -40,11 +40,11 @@ _ALARMS = ("missing adapter keys", "unexpected keys", "not initialized from the 
 
 def merge(spec: dict[str, Any]) -> dict[str, Any]:
     """Do what the module says; returns what the parent wants to know. Raises RefusedError."""
-    adapter, shapes = _plain_adapter(spec)
-    base = _load_base(spec, shapes)
+    adapter, shapes = plain_adapter(spec)
+    base = load_base(spec, shapes)
     before, probe, tied = checksums(base), make_probe(base), not has_own_head(base)
     bare = log_probabilities(base, probe)
-    tuned = _attach(base, adapter)
+    tuned = attach(base, adapter)
     expected = log_probabilities(tuned, probe)
     effect = largest(expected - bare)
     limit = FLOAT32_LIMIT if spec["dtype"] == "float32" else FLOAT32_LIMIT + HALF_LIMIT * effect
@@ -53,7 +53,7 @@ def merge(spec: dict[str, Any]) -> dict[str, Any]:
     if not difference <= limit and tied:
         # PEFT merges an update of the embedding into the output head too where they are one tensor: two, then.
         del base, tuned, merged
-        merged = _merged(_attach(_with_own_head(_load_base(spec, shapes)), adapter))
+        merged = _merged(attach(_with_own_head(load_base(spec, shapes)), adapter))
         difference = largest(log_probabilities(merged, probe) - expected)
     if not difference <= limit:
         raise RefusedError(
@@ -77,7 +77,7 @@ def merge(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain_adapter(spec: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def plain_adapter(spec: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """(A directory that PEFT can read, the tensors' names and shapes in it): a copy where names or files are others."""
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
@@ -99,7 +99,8 @@ def _plain_adapter(spec: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     return folder, {plain[name]: shape for name, shape in shapes.items()}
 
 
-def _load_base(spec: dict[str, Any], adapter: dict[str, Any]) -> Any:
+def load_base(spec: dict[str, Any], adapter: dict[str, Any]) -> Any:
+    """The base alone, every weight of it there. adapter: shapes of its tensors, which may bring rows of new tokens."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -142,7 +143,7 @@ def _with_own_head(model: Any) -> Any:
     return model
 
 
-def _attach(base: Any, adapter: Path) -> Any:
+def attach(base: Any, adapter: Path) -> Any:
     """The base with the adapter, every tensor of whose file is in its place."""
     from peft import PeftModel
     from safetensors.torch import load_file

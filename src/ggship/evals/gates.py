@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ggship.errors import UsageError
 from ggship.evals.document import did_you_mean
+from ggship.evals.reference import Reference
 from ggship.evals.report import Gate, Report, SmokeCheck, Verdict
 
 METRIC = "metric."
@@ -149,11 +150,18 @@ def judge_gates(rules: Collection[Rule], report: Report) -> tuple[Gate, ...]:
     return tuple(judged)
 
 
-def verdict(gates: Collection[Gate], timed: Collection[Gate], smoke: Collection[SmokeCheck], errors: int) -> Verdict:
+def verdict(
+    gates: Collection[Gate],
+    timed: Collection[Gate],
+    smoke: Collection[SmokeCheck],
+    errors: int,
+    reference: Reference | None = None,
+) -> Verdict:
     """The one place that says whether the tuned model may go live.
 
-    It may where every gate holds, no smoke check failed, and no case ended in an error: a case that could not be judged
-    proves nothing. The reasons hold no figure of the `timed` gates, so that they say the same every time.
+    It may where every gate holds, no smoke check failed, no case ended in an error (a case that could not be judged
+    proves nothing), and nothing stands against it where it was held against what was trained. The reasons hold no
+    figure of the `timed` gates, so that they say the same every time.
     """
     reasons = [f"{check.name}: {check.reason}" for check in smoke if check.outcome in ("fail", "error")]
     if errors:
@@ -163,6 +171,7 @@ def verdict(gates: Collection[Gate], timed: Collection[Gate], smoke: Collection[
             observed = "nothing to observe" if gate.observed is None else f"observed {number(gate.observed)}"
             reasons.append(f"gate {gate.rule}: {observed}")
     reasons += [f"gate {gate.rule} does not hold" for gate in timed if not gate.passed]
+    reasons += reference.reasons if reference else ()
     return Verdict(not reasons, tuple(reasons))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ggship.evals import curve as curves
 from ggship.evals.gates import number
 from ggship.evals.marks import Shown, escape_odd, show, side_by_side
+from ggship.evals.reference import figures
 from ggship.evals.report import CaseReport, Gate, Report, Result
 from ggship.evals.summary import percent
 from ggship.settings import templates_dir
@@ -72,7 +73,8 @@ def render_html(
         "states": _states(rows),
         "gates": [(gate, _observed(gate, timings or gate in report.gates)) for gate in report.all_gates],
         "curve": curves.draw(curve),
-        "provenance": list(provenance),
+        "provenance": list(provenance or report.provenance),
+        "figures": figures(report.reference) if report.reference else [],
         "timings": timings,
     }
     return environment.get_template("report.html.j2").render(values)

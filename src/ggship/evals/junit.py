@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ggship.evals.gates import number
+from ggship.evals.reference import Reference, figures
 from ggship.evals.report import CaseReport, Gate, Report, SmokeCheck
 
 SHOWN = 2_000
@@ -27,7 +28,7 @@ class _Row:
 
 
 def to_junit(report: Report, *, timings: bool = False) -> str:
-    """One test suite each for the cases of the tuned model, the smoke checks and the gates.
+    """One test suite each for the cases of the tuned model, the smoke checks, the gates and the reference.
 
     Times only with `timings`: without them the same answers give the same bytes.
     """
@@ -36,6 +37,7 @@ def to_junit(report: Report, *, timings: bool = False) -> str:
         (report.suite, [_case(case, seconds.get(case.id)) for case in report.cases]),
         ("smoke", [_smoke(check) for check in report.smoke]),
         ("gates", [_gate(gate, timings or gate in report.gates) for gate in report.all_gates]),
+        ("reference", [_reference(report.reference)] if report.reference else []),
     ]
     root = ET.Element("testsuites", _counts([row for _, rows in suites for row in rows], "ggship"))
     del root.attrib["skipped"]  # Jenkins' schema (junit-10.xsd) knows it on testsuite alone
@@ -68,6 +70,11 @@ def _smoke(check: SmokeCheck) -> _Row:
 def _gate(gate: Gate, tell: bool) -> _Row:
     observed = "nothing to observe" if gate.observed is None else f"observed {number(gate.observed)}"
     return _Row(gate.rule, "pass" if gate.passed else "fail", observed if tell else "does not hold")
+
+
+def _reference(found: Reference) -> _Row:
+    detail = "\n".join(f"{name}: {value}" for name, value in figures(found))
+    return _Row("as base + adapter", "pass" if found.passed else "fail", "; ".join(found.reasons), detail)
 
 
 def _counts(rows: Sequence[_Row], name: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ggship.evals.reference import Reference
 from ggship.runtimes.model import Message
 
 Outcome = Literal["pass", "fail", "error"]
@@ -154,6 +155,8 @@ class Report:
     """An evaluation. `gates` are the rules that do not depend on the clock; those that do are in `timing.gates`.
 
     rival: what `base` and its answers stand for: the model's own base, or another model that it was compared with.
+    provenance: what the reader wants to know of where the model came from, as (name, value). reference: the package
+    held against base and adapter in Transformers and PEFT; None until `ggship verify --reference` did that.
     """
 
     suite: str
@@ -168,6 +171,8 @@ class Report:
     warnings: tuple[str, ...]
     timing: Timing
     rival: Rival = "base"
+    provenance: tuple[tuple[str, str], ...] = ()
+    reference: Reference | None = None
     verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ggship.evals.gates import number
 from ggship.evals.marks import escape_odd
+from ggship.evals.reference import figures
 from ggship.evals.report import Report, Score
 
 SHOWN_CASES = 10
@@ -41,6 +42,8 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     for gate in report.all_gates:
         seen = "nothing to observe" if gate.observed is None else number(gate.observed)
         rows.append(("gate", f"{'✓' if gate.passed else '✗'} {gate.rule} (observed {seen})"))
+    if report.reference is not None:
+        rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
     rows += [("note", warning) for warning in report.warnings]
     rows.append(("verdict", "passed" if report.passed else "failed"))
     return [(name, escape_odd(value)) for name, value in rows]
@@ -71,6 +74,8 @@ def report_markdown(report: Report) -> str:
         lines.append("")
     marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
     lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
+    if report.reference is not None:
+        lines += [f"* Reference, {name}: {_safe(value)}" for name, value in figures(report.reference)] + [""]
     lines += [f"> {_safe(warning)}\n" for warning in report.warnings]
     return "\n".join(lines).rstrip() + "\n"
 

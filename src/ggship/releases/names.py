@@ -18,11 +18,15 @@ from ggship.settings import state_dir
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is remembered of a name: where its package lies, and where its base was found (paths of this machine)."""
+    """What is remembered of a name: where its package lies, and where its base and its run were found.
+
+    Paths of this machine. run: the directory whose adapter was packaged, "" where that is not known.
+    """
 
     name: str
     path: str
     base: str
+    run: str = ""
 
 
 def need_memory() -> None:
@@ -44,8 +48,8 @@ def recall(name: str) -> Known | None:
     """What is remembered of a name."""
     try:
         fields = json.loads(_file(name).read_text("utf-8"))
-        return Known(str(fields["name"]), str(fields["path"]), str(fields["base"]))
-    except (OSError, ValueError, TypeError, KeyError):
+        return Known(str(fields["name"]), str(fields["path"]), str(fields["base"]), str(fields.get("run", "")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

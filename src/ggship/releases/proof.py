@@ -27,6 +27,7 @@ def need_proof(info: PackageInfo, held: str | None, *, force: bool = False) -> t
                 hint=f"ggship eval {info.name}   shows what failed; --force sends it anyway",
             )
         )
+    problems += _not_what_was_trained(info)
     proven = (info.digest or "").removeprefix("sha256:")
     if held.removeprefix("sha256:") != proven:
         problems.append(
@@ -39,3 +40,17 @@ def need_proof(info: PackageInfo, held: str | None, *, force: bool = False) -> t
     if problems and not force:
         raise problems[0]
     return tuple(str(problem) for problem in problems)
+
+
+def _not_what_was_trained(info: PackageInfo) -> list[GateFailed | Refused]:
+    """What `ggship verify --reference` found against the package, if it was asked."""
+    path = info.file("eval/report.json")
+    if path is None:
+        return []
+    from ggship.evals.codec import read_report
+
+    found = read_report(path).reference
+    if found is None or found.passed:
+        return []
+    hint = f"ggship verify {info.name} --reference   measures it again; --force sends it anyway"
+    return [GateFailed(f"{info.name} is not what was trained", where="\n".join(found.reasons), hint=hint)]

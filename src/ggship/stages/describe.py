@@ -121,6 +121,7 @@ def _run(run: Run, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chosen": run.chosen,
         "trainer": run.trainer.name if run.trainer else None,
         "files": list(files),
+        "config_sha256": digest_of(run.config),
         "methods": sorted(
             {module.method for module in run.trained} - {"frozen"} | ({"lora"} if run.modules else set())
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,13 +86,13 @@ class EvaluateStage:
         )
         self._runtime.delete(compared)
         self._same(report, str(facts["create"]["digest"]), subject)
+        report = replace(report, provenance=tuple(_provenance(job, facts)))
         write_reports(
             report,
             work / "eval",
             suite=suite,
             suite_path=job.options.suite if job.suite else None,
             curve=training_curve(job.run),
-            provenance=_provenance(job, facts),
         )
         rows = summary_rows(report)
         progress.done(rows[0][1] if rows else "")
