@@ -147,6 +147,8 @@ def parse_document(text: str, name: str) -> Place:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = f"not YAML: {error.problem or error.context}"
+        if "nesting depth" in problem:  # newer libyaml stops by itself, before our own count comes to it
+            problem = f"more than {MAX_DEPTH} levels deep"
         raise UsageError(problem, where=f"{name}{line}", hint=_yaml_hint(text)) from error
     except yaml.YAMLError as error:
         raise UsageError("not YAML", where=f"{name}: {' '.join(str(error).split())}") from error
