@@ -60,6 +60,12 @@ def find_materials(
 
 
 def _run(info: PackageInfo, given: Path | None, known: Known | None, allow_pickle: bool) -> Run:
+    if info.document["run"].get("shares"):
+        raise Refused(
+            "the package is a weighted sum of runs, and the reference computes one run as it is",
+            where=f"{info.path}/ggship.json: run.shares",
+            hint="ggship eval asks it beside each of its runs packaged alone",
+        )
     path = given or (Path(known.run) if known and known.run else None)
     if path is None or (given is None and not path.exists()):
         raise NotARun(
