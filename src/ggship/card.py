@@ -13,8 +13,12 @@ from ggship.settings import templates_dir
 CARD_TEMPLATE = "model-card.md.j2"
 
 
-def render_card(document: Mapping[str, Any], curve: Sequence[tuple[int, float | None, float | None]]) -> str:
-    """Markdown from ggship.json and the training curve (step, loss, evaluation loss)."""
+_MOST_ROWS = 10
+_LONGEST_VALUE = 200
+
+
+def render_card(document: Mapping[str, Any]) -> str:
+    """Markdown from ggship.json."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -29,13 +33,53 @@ def render_card(document: Mapping[str, Any], curve: Sequence[tuple[int, float | 
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["cell"] = cell
     environment.filters["yaml"] = quoted
-    losses = [loss for _, loss, _ in curve if loss is not None]
+    environment.filters["trained_with"] = trained_with
+    environment.filters["loss"] = _loss
+    environment.filters["shown"] = shown
     named = str(document["base"]["named"])
     return environment.get_template(CARD_TEMPLATE).render(
         **document,
-        losses=(losses[0], losses[-1]) if losses else None,
+        trainings=_trainings(document["run"]),
         base_model=named if is_repository(named) else "",  # the hub knows no other names
     )
+
+
+def _trainings(run: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], list[Mapping[str, Any]]]]:
+    """(name, what is known of its training, its curve in a few rows) of the run, or of each run of a blend."""
+    runs = run.get("shares") or [run]
+    found = [(one["name"], one["training"], _rows(one["training"]["curve"]["points"])) for one in runs]
+    return [item for item in found if item[1]["settings"] or item[1]["prompts"] or item[2]]
+
+
+def trained_with(trainer: Mapping[str, Any] | None) -> str:
+    """The program that trained; with what is known for and against it where that is not sure."""
+    if trainer is None:
+        return ""
+    doubt = f" ({trainer['confidence']} confidence: {trainer['evidence']})" if trainer["confidence"] == "low" else ""
+    return cell(f", trained with {trainer['name']} {trainer['version']}".rstrip() + doubt)
+
+
+def _rows(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """At most ten steps of training at which a loss was logged, evenly, with the first and the last."""
+    lossy = [point for point in points if "loss" in point or "eval_loss" in point]
+    if len(lossy) <= _MOST_ROWS:
+        return lossy
+    return [lossy[round(row * (len(lossy) - 1) / (_MOST_ROWS - 1))] for row in range(_MOST_ROWS)]
+
+
+def _loss(point: Mapping[str, Any], name: str) -> str:
+    """With four digits; "" where none was logged, and "not a number" where training diverged."""
+    if name not in point:
+        return ""
+    return "not a number" if point[name] is None else f"{point[name]:.4g}"
+
+
+def shown(value: object) -> str:
+    """A setting as a reader wants it: yes and no, lists with commas, long texts cut."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ..."
 
 
 def cell(text: object) -> str:

@@ -94,7 +94,7 @@ def test_json_has_the_documented_keys(inspect, law_run):
     assert document["schema"] == "ggship.inspect/1"
     assert set(document) == {
         "schema", "root", "path", "chosen", "trainer", "base", "adapter", "modules", "checkpoints", "tokenizer",
-        "chat_template", "obstacles", "trained", "unexpressed", "findings", "notes",
+        "chat_template", "training", "obstacles", "trained", "unexpressed", "findings", "notes",
     }  # fmt: skip
     assert document["modules"][0] == {
         "name": "model.layers.0.self_attn.q_proj",

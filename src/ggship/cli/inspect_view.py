@@ -10,8 +10,9 @@ import click
 
 from ggship.runs.describe import adapter_type, group_modules
 from ggship.runs.findings import Finding
-from ggship.runs.model import Checkpoint, Run
+from ggship.runs.model import Checkpoint, Run, Trainer
 from ggship.runs.obstacles import obstacles
+from ggship.runs.training import RecordedPrompt, Setting
 
 _WIDTH = 80
 _LABEL = 12
@@ -24,6 +25,7 @@ def show_run(run: Run, found: Sequence[Finding]) -> None:
     for label, value in _facts(run):
         _fact(label, value)
     _modules(run)
+    _training(run)
     if run.checkpoints:
         _checkpoints(run)
     if run.chat_template is not None:
@@ -34,11 +36,7 @@ def show_run(run: Run, found: Sequence[Finding]) -> None:
 
 def _facts(run: Run) -> Iterable[tuple[str, str]]:
     yield "adapter", run.chosen
-    trainer = run.trainer
-    yield (
-        "trainer",
-        f"{trainer.name} {trainer.version}".strip() + f" ({trainer.evidence})" if trainer else "not recognised",
-    )
+    yield "trainer", _trainer(run.trainer)
     revision = f", revision {run.base_revision}" if run.base_revision else ""
     yield "base", f"{run.base_named}{revision}" if run.base_named else "not named"
     dtypes = ", ".join(sorted({tensor.dtype for tensor in run.tensors.values()}))
@@ -47,6 +45,55 @@ def _facts(run: Run) -> Iterable[tuple[str, str]]:
     what = f"{run.parameters:,} parameters in {count}" if run.modules else f"{len(run.tensors)} tensors"
     yield "method", f"{adapter_type(run)}, {what} ({dtypes}, {_size(size)})"
     yield "tokenizer", ", ".join(run.tokenizer_files) or "not saved with the run"
+
+
+def _trainer(trainer: Trainer | None) -> str:
+    if trainer is None:
+        return "not recognised"
+    sure = "" if trainer.confidence == "high" else f"{trainer.confidence} confidence: "
+    return f"{trainer.name} {trainer.version}".strip() + f" ({sure}{trainer.evidence})"
+
+
+def _training(run: Run) -> None:
+    """What the trainer wrote down, by the file that says it; how it made its prompts; how far the loss came."""
+    training, points = run.training, run.history.points
+    if not training.settings and not training.prompts and not points:
+        return
+    _heading("training")
+    in_prompts = ("template", "system", "thinking") if training.prompts else ()
+    for source in dict.fromkeys(setting.source for setting in training.settings):
+        said = [_setting(item) for item in training.settings if item.source == source and item.name not in in_prompts]
+        if said:
+            _paragraph("", f"{source}: {', '.join(said)}", "")
+    for prompt in training.prompts:
+        _paragraph("prompt", _prompt(prompt), "")
+    for name, column in (("loss", 1), ("eval loss", 2)):
+        logged = [(point[0], point[column]) for point in points if point[column] is not None]
+        if logged:
+            (first, before), (last, after) = logged[0], logged[-1]
+            text = f"{_loss(before)} at step {first}, {_loss(after)} at step {last} ({run.history.source})"
+            _paragraph(name, text, "")
+    for doubt in training.doubts:
+        _paragraph("doubt", doubt, "yellow")
+
+
+def _setting(setting: Setting) -> str:
+    value = setting.value
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = " + ".join(value) if isinstance(value, tuple) else str(value)
+    return f"{setting.name.replace('_', ' ')} {_cut(text, 120)}"
+
+
+def _prompt(prompt: RecordedPrompt) -> str:
+    words = [f"{prompt.kind} {prompt.name}".strip()]
+    if prompt.system is not None:
+        words.append(f"system {_cut(prompt.system, 60)!r}")
+    if prompt.thinking is not None:
+        words.append(f"thinking {'on' if prompt.thinking else 'off'}")
+    sure = "" if prompt.confidence == "high" else f"; {prompt.confidence} confidence"
+    return f"{', '.join(words)} ({prompt.source}{sure})"
 
 
 def _modules(run: Run) -> None:
@@ -173,7 +220,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _style(text: str, colour: str) -> str:
-    return text if "NO_COLOR" in os.environ else click.style(text, fg=colour)
+    return text if "NO_COLOR" in os.environ or not colour else click.style(text, fg=colour)
 
 
 def _dim(text: str) -> str:

@@ -15,6 +15,7 @@ from itertools import chain
 from ggship.errors import BaseMismatch
 from ggship.runs.model import History, LoraModule, Run, Share, TensorHeader
 from ggship.runs.modules import natural
+from ggship.runs.training import Training
 
 _KEPT = ("F32", "F16", "BF16")
 
@@ -42,6 +43,8 @@ def blend(shares: Sequence[Share]) -> Run:
         unexpressed=tuple(chain.from_iterable(share.run.unexpressed for share in shares)),
         checkpoints=(),
         trained=tuple(chain.from_iterable(share.run.trained for share in shares)),
+        trainer=first.trainer if len({share.run.trainer and share.run.trainer.name for share in shares}) == 1 else None,
+        training=Training(prompts=tuple(dict.fromkeys(chain.from_iterable(s.run.training.prompts for s in shares)))),
         history=History(),
         shares=tuple(shares),
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ggship.runs.curve import finite, trainer_document, training_document
 from ggship.runs.findings import Finding
 from ggship.runs.model import LoraModule, Run
 from ggship.runs.obstacles import obstacles
@@ -38,7 +38,10 @@ def group_modules(modules: Sequence[LoraModule]) -> tuple[Group, ...]:
 def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
     """The run, and what was found on it, as one JSON document. Keys are only ever added under the same `schema`:
 
-    schema; root, path, chosen: where, and why that directory; trainer: {name, version, evidence} or null;
+    schema; root, path, chosen: where, and why that directory;
+    trainer: {name, version, evidence, confidence, marks, against} or null;
+    training: {settings: [{name, value, source}], prompts: [{kind, name, text, parts, system, thinking, source,
+    confidence}], doubts: [texts], curve: {source, logged, points: [{step, loss, eval_loss, ...}]}};
     base: {named, revision}; adapter: {type, dtypes, parameters, bytes, rslora, dora};
     modules: [{name, rank, rank_named, alpha, scale, shape: [out, in], parameters}];
     checkpoints: [{path, step, loss, eval_loss, best}], a loss that is not known or not finite is null;
@@ -52,9 +55,7 @@ def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
         "root": str(run.root),
         "path": str(run.path),
         "chosen": run.chosen,
-        "trainer": None
-        if run.trainer is None
-        else {"name": run.trainer.name, "version": run.trainer.version, "evidence": run.trainer.evidence},
+        "trainer": trainer_document(run.trainer),
         "base": {"named": run.base_named, "revision": run.base_revision},
         "adapter": {
             "type": adapter_type(run),
@@ -80,8 +81,8 @@ def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
             {
                 "path": str(checkpoint.path),
                 "step": checkpoint.step,
-                "loss": _finite(checkpoint.loss),
-                "eval_loss": _finite(checkpoint.eval_loss),
+                "loss": finite(checkpoint.loss),
+                "eval_loss": finite(checkpoint.eval_loss),
                 "best": checkpoint.best,
             }
             for checkpoint in run.checkpoints
@@ -93,6 +94,7 @@ def describe(run: Run, found: Sequence[Finding] = ()) -> dict[str, Any]:
         "chat_template": None
         if run.chat_template is None
         else {"source": run.chat_template_source, "text": run.chat_template},
+        "training": training_document(run, whole=True),
         "obstacles": [
             {"code": item.code, "what": item.what, "remedy": item.remedy, "way": item.way} for item in obstacles(run)
         ],
@@ -114,7 +116,3 @@ def adapter_type(run: Run) -> str:
     if run.config.get("use_dora"):
         return "DoRA"
     return "rsLoRA" if run.config.get("use_rslora") else "LoRA"
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

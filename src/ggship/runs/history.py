@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from io import StringIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ggship.errors import BadFile
 from ggship.runs.config import CONFIG_NAME
-from ggship.runs.files import MIB, is_regular, list_directory, read_head, read_object, stays_inside
-from ggship.runs.model import Checkpoint, History, Point, Run
+from ggship.runs.files import MIB, is_regular, list_directory, read_object, stays_inside
+from ggship.runs.logs import read_logs
+from ggship.runs.model import Checkpoint, History, Logged, Point, Run
 
 _STATE = "trainer_state.json"
 _STATE_LIMIT = 32 * MIB
-_MOST_ROWS = 500_000
-_LOG = "trainer_log.jsonl"
+_OF_THE_MACHINE = re.compile(
+    r"runtime|_per_|flos|memory|vram|elapsed|remaining|percentage|speed|throughput|_steps|_tokens|time"
+)
 _DIRECTORY = re.compile(r"(?:checkpoint-|epoch_)(\d{1,12})")  # transformers; torchtune
 
 
@@ -39,19 +38,26 @@ def checkpoint_directories(root: Path) -> tuple[Path, ...]:
 
 
 def read_history(root: Path, checkpoints: Iterable[Path]) -> History:
-    """The history that the run's last trainer_state.json tells, else LLaMA-Factory's trainer_log.jsonl.
+    """The history that the run's last trainer_state.json tells, else the trainer's own log.
 
     It is no part of the model, so a damaged one is told and not raised.
     """
     for directory in (root, *reversed(tuple(checkpoints))):
         file = directory / _STATE
         if is_regular(file):
+            source = _STATE if directory == root else f"{directory.name}/{_STATE}"
             try:
-                return _from_state(read_object(file, root, _STATE_LIMIT), at_top=directory == root)
+                return _from_state(read_object(file, root, _STATE_LIMIT), source, at_top=directory == root)
             except BadFile as error:
                 place = error.where.removeprefix(str(file)).lstrip(":, ")
-                return History(damage=f"{file.relative_to(root)}: {error.message}{place and f' ({place})'}")
-    return History(points=_from_log(read_head(root / _LOG, root, _STATE_LIMIT)))
+                return History(damage=f"{source}: {error.message}{place and f' ({place})'}")
+    for name, rows in read_logs(root, _STATE_LIMIT):
+        curve = _curve(rows)
+        if curve:
+            return History(
+                _points(curve), keys=frozenset(key for _, row in rows for key in row), curve=curve, source=name
+            )
+    return History()
 
 
 def list_checkpoints(directories: Iterable[Path], history: History) -> tuple[Checkpoint, ...]:
@@ -73,40 +79,45 @@ def _checkpoint(path: Path, history: History) -> Checkpoint:
     )
 
 
-def _from_state(state: Mapping[str, Any], *, at_top: bool) -> History:
-    rows = [row for row in _list(state.get("log_history")) if isinstance(row, dict)]
+def _from_state(state: Mapping[str, Any], source: str, *, at_top: bool) -> History:
+    rows = [(row.get("step"), row) for row in _list(state.get("log_history")) if isinstance(row, dict)]
     best = state.get("best_model_checkpoint")
     # The path is as it was on the machine that trained, which may have been another one: only its last part counts.
     name = re.split(r"[\\/]", best.rstrip("\\/"))[-1] if isinstance(best, str) else ""
     if not name and isinstance(state.get("best_global_step"), int):
         name = f"checkpoint-{state['best_global_step']}"
-    keys = frozenset(key for row in rows for key in row)
-    points = _points((row.get("step"), row.get("loss"), row.get("eval_loss")) for row in rows)
-    ended = state.get("global_step")
-    return History(points, name, keys, ended if at_top and type(ended) is int else None)
+    curve, ended = _curve(rows), state.get("global_step")
+    return History(
+        _points(curve),
+        name,
+        frozenset(key for _, row in rows for key in row),
+        ended if at_top and type(ended) is int else None,
+        curve=curve,
+        source=source,
+        state={key: value for key, value in state.items() if type(value) in (int, float)},
+    )
 
 
-def _from_log(text: str) -> tuple[Point, ...]:
-    rows: list[tuple[Any, Any, Any]] = []
-    for line in islice(StringIO(text), _MOST_ROWS):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # the last line may be cut: training can have been stopped there
-        if isinstance(row, dict):
-            rows.append((row.get("current_steps"), row.get("loss"), row.get("eval_loss")))
-    return _points(rows)
+def _curve(rows: Iterable[tuple[Any, Mapping[str, Any]]]) -> tuple[Logged, ...]:
+    """The rows by step; what several rows say of one step is put together."""
+    merged: dict[int, dict[str, float]] = {}
+    for step, row in rows:
+        if type(step) is int and step >= 0:
+            values = merged.setdefault(step, {})
+            values.update((key, number) for key, value in row.items() if (number := _logged(key, value)) is not None)
+    return tuple(Logged(step, values) for step, values in sorted(merged.items()) if values)
 
 
-def _points(rows: Iterable[tuple[Any, Any, Any]]) -> tuple[Point, ...]:
-    merged: dict[int, tuple[float | None, float | None]] = {}
-    for step, loss, eval_loss in rows:
-        if type(step) is not int:
-            continue
-        old_loss, old_eval = merged.get(step, (None, None))
-        new_loss, new_eval = _number(loss), _number(eval_loss)
-        merged[step] = (old_loss if new_loss is None else new_loss, old_eval if new_eval is None else new_eval)
-    return tuple((step, loss, value) for step, (loss, value) in sorted(merged.items()) if (loss, value) != (None, None))
+def _points(curve: Iterable[Logged]) -> tuple[Point, ...]:
+    points = ((logged.step, logged.values.get("loss"), logged.values.get("eval_loss")) for logged in curve)
+    return tuple(point for point in points if point[1:] != (None, None))
+
+
+def _logged(key: str, value: Any) -> float | None:
+    """A number that was measured of the model; not the time, speed and memory that the machine took for it."""
+    if len(key) > 80 or key == "step" or _OF_THE_MACHINE.search(key):
+        return None
+    return _number(value)
 
 
 def _number(value: Any) -> float | None:

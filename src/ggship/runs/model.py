@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ggship.runs.training import Training
+from ggship.runs.training import Confidence, Training
 
 Point = tuple[int, "float | None", "float | None"]
 """(step, loss, evaluation loss) as the trainer logged them; None where it logged none at that step."""
@@ -139,12 +139,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """What training logged at one step: loss, eval_loss, learning_rate and all else, by the trainer's own names."""
+
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """How training went, as it logged itself.
 
     points: by step. best: name of the checkpoint that training held to be best, or "". keys: of all logged rows.
     ended: the step at which training ended, as the top of the run tells; None where it does not.
     damage: why the history cannot be read, "" where it can.
+    curve: all that was logged, by step. source: the file that it was read from, below the run. state: the numbers that
+    the file says of training as a whole.
     """
 
     points: tuple[Point, ...] = ()
@@ -152,15 +162,30 @@ class History:
     keys: frozenset[str] = field(default_factory=frozenset)
     ended: int | None = None
     damage: str = ""
+    curve: tuple[Logged, ...] = ()
+    source: str = ""
+    state: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """The program that trained, with what gave it away."""
+    """The program that trained, with what gave it away.
+
+    marks: what speaks for it, each in words. against: what speaks for another program, which it names.
+    confidence: high where only that program leaves such a mark.
+    """
 
     name: str
-    evidence: str
+    marks: tuple[str, ...]
     version: str = ""
+    confidence: Confidence = "high"
+    against: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> str:
+        """What speaks for it, and what against it, in one line."""
+        but = f"; but {', '.join(self.against)}" if self.against else ""
+        return "; ".join(self.marks) + but
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,17 @@ def read_run(path: Path, *, checkpoint: str | None = None, allow_pickle: bool = 
     sorted_tensors = sort_tensors(config, tensors)
     directories = (place.path,) if place.path == place.root else (place.path, place.root)
     tokenizer = read_tokenizer(directories, place.root)
-    evidence = Evidence(
-        directories, place.root, written, module_names(tensors), place.history, tokenizer_saved=bool(tokenizer.files)
+    trainer, training = recognise(
+        Evidence(
+            directories,
+            place.root,
+            written,
+            module_names(tensors),
+            place.history,
+            tokenizer_saved=bool(tokenizer.files),
+            template=tokenizer.template,
+            template_source=tokenizer.source,
+        )
     )
     return Run(
         root=place.root,
@@ -60,7 +69,7 @@ def read_run(path: Path, *, checkpoint: str | None = None, allow_pickle: bool = 
         modules=sorted_tensors.modules,
         unexpressed=sorted_tensors.unexpressed,
         checkpoints=list_checkpoints(place.checkpoints, place.history),
-        trainer=recognise(evidence),
+        trainer=trainer,
         tokenizer_files=tokenizer.files,
         chat_template=tokenizer.template,
         chat_template_source=tokenizer.source,
@@ -68,6 +77,7 @@ def read_run(path: Path, *, checkpoint: str | None = None, allow_pickle: bool = 
         base_revision=str(config.get("revision") or ""),
         tokenizer_dir=tokenizer.directory,
         trained=sorted_tensors.trained,
+        training=training,
         history=place.history,
         pickled=pickled,
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Union
 
 Confidence = Literal["high", "medium", "low"]
@@ -29,11 +28,12 @@ class RecordedPrompt:
     """How the trainer says that it made its prompts.
 
     kind, and what `name` and `text` then are:
-      template   the trainer's own template of that name (LLaMA-Factory `qwen`, ms-swift `qwen3`, Axolotl `chatml`)
+      template   the trainer's own template of that name (LLaMA-Factory `qwen`, ms-swift `qwen3`, Axolotl `chatml`);
+                 text is its Jinja where the run holds that too
       jinja      a chat template written out: text is the Jinja
       dataset    a prompt that belongs to the kind of data (Axolotl `alpaca`, `alpaca:chat`): no chat template was used
-      format     prompts written out in the trainer's own placeholders, in `parts` by the trainer's names for them
-      tokenizer  the chat template of the tokenizer, which the run or else the base has
+      format     prompts written out in the trainer's own placeholders, in `parts`: (the trainer's name, text)
+      tokenizer  the chat template of the tokenizer: text is the one saved with the run, "" where only the base has it
       plain      none: raw text was trained on
     system: the default system text as it was set, None where none was set (the template may have one of its own).
     thinking: enable_thinking as it was set, None where it was not. source: the file, of the run, that says all this.
@@ -47,7 +47,7 @@ class RecordedPrompt:
     thinking: bool | None = None
     source: str = ""
     confidence: Confidence = "high"
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,12 @@ class Training:
     """How the run was trained, as far as its files tell.
 
     settings: by name, sorted. prompts: each way in which prompts were made, once; several where datasets differ.
+    doubts: where two files of the run disagree on a setting, in words.
     """
 
     settings: tuple[Setting, ...] = ()
     prompts: tuple[RecordedPrompt, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def template(self) -> RecordedPrompt | None:

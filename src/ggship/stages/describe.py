@@ -17,7 +17,8 @@ from ggship.package import ADAPTER, BASE, CARD, MODELFILE, SCHEMA, SUMS, write_s
 from ggship.pipeline import Facts
 from ggship.place import DOCUMENT
 from ggship.progress import Progress
-from ggship.runs import Run, training_curve
+from ggship.runs import Run
+from ggship.runs.curve import trainer_document, training_document
 from ggship.settings import templates_dir
 from ggship.stages.job import Job
 
@@ -41,7 +42,6 @@ class DescribeStage:
             {
                 "document": package_document(self._job, facts),
                 "modelfile": render(self.modelfile()),
-                "curve": training_curve(self._job.run),
                 "card": sha256_file(templates_dir() / CARD_TEMPLATE),
             }
         )
@@ -50,7 +50,7 @@ class DescribeStage:
         """Write the four files; the checksums come last and cover all others."""
         document = package_document(self._job, facts)
         write_text(work / MODELFILE, render(self.modelfile()))
-        write_text(work / CARD, render_card(document, training_curve(self._job.run)))
+        write_text(work / CARD, render_card(document))
         write_text(work / DOCUMENT, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
         write_text(work / SUMS, write_sums(work))
         return {}
@@ -128,6 +128,7 @@ def _run(run: Run, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "modules": len(run.modules),
         "parameters": run.parameters,
         "ranks": sorted({module.rank for module in run.modules}),
+        "training": {"trainer": trainer_document(run.trainer), **training_document(run, whole=False)},
     }
     if run.shares:
         rest = iter(files)
