@@ -51,11 +51,11 @@ def recognise(evidence: Evidence) -> tuple[Trainer | None, Training]:
 
 
 def _plain(evidence: Evidence) -> tuple[Trainer | None, Training]:
-    """PEFT wrote the adapter; who called it is not known."""
+    """PEFT wrote the adapter, surely where it left its version; who called it is not known."""
     if not tuple(PEFT.marks(evidence)):
         return None, _training(PEFT, evidence)
-    text = "adapter_config.json; no other trainer left a mark"
-    return Trainer(PEFT.name, (text,), PEFT.version(evidence), "medium"), _training(PEFT, evidence)
+    text, version = "adapter_config.json; no other trainer left a mark", PEFT.version(evidence)
+    return Trainer(PEFT.name, (text,), version, "high" if version else "medium"), _training(PEFT, evidence)
 
 
 def _leads(reader: Reader, left: Sequence[Reader], marks: Mapping[str, Sequence[Mark]]) -> bool:

@@ -33,7 +33,13 @@ def _marks(evidence: Evidence) -> Iterator[Mark]:
 
 
 def _settings(evidence: Evidence) -> Iterator[Iterator[Setting]]:
-    yield pick(evidence.config, _NAMES, evidence.source(_FILE))
+    source = evidence.source(_FILE)
+    schedule = evidence.config.get("lr_schedule")
+    named = {"schedule": schedule.get("name")} if isinstance(schedule, dict) else {}
+    yield pick(named, {"schedule": "scheduler"}, source)
+    # A schedule has rates of its own; `learning_rate` is then a default that nothing used (lora.py, train_model).
+    unused = {"learning_rate"} if schedule else set()
+    yield pick(evidence.config, {key: name for key, name in _NAMES.items() if key not in unused}, source)
 
 
 MLX = Reader("mlx-lm", _marks, settings=_settings)
