@@ -44,10 +44,12 @@ def run(argv: list[str], environment: Mapping[str, str]) -> Cost:
     Linux counts the memory of whoever started a program as the program's own peak, and a benchmark is large: so a small
     process starts it. Its 10 MB are the least that can be measured.
     """
+    # What pip installs has bytecode beside it; a checkout gets its own in the first round, unless this forbids it.
+    environment = {key: value for key, value in environment.items() if key != "PYTHONDONTWRITEBYTECODE"}
     os.sync()  # or this program would wait for the disk to take what the one before it left in memory
     launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *argv]
     with tempfile.TemporaryFile() as log:
-        done = subprocess.run(launch, env=dict(environment), stdout=subprocess.PIPE, stderr=log, check=False)
+        done = subprocess.run(launch, env=environment, stdout=subprocess.PIPE, stderr=log, check=False)
         if done.returncode:
             log.seek(0)
             sys.exit(f"{' '.join(argv[:3])} failed:\n{log.read()[-2000:].decode('utf-8', 'replace')}")

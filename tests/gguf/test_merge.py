@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, Busy, LowSurvival, NotExpressible, Refused, UsageError
-from ggship.gguf.chunks import ChunkWorker, chunks_of
+from ggship.gguf.chunks import ChunkWorker, chunk_at, chunk_count
 from ggship.gguf.merge import merge_adapter
 from ggship.gguf.parts import Source
 from ggship.gguf.plan import plan_merge
@@ -464,7 +464,8 @@ def test_words_that_changed_places_on_the_disk_are_found(model, tmp_path):
         GgufWriter(tmp_path / "out.gguf", {}, [NewTensor("t", source.shape, source.type)]) as out,
     ):
         worker = ChunkWorker(file, out, best_kernels())
-        (chunk,) = chunks_of(source, out.tensors[0])
+        assert chunk_count(source) == 1
+        chunk = chunk_at(source, out.tensors[0], 0)
         checksum = worker.change(chunk, None).checksum
         worker.check(chunk.target_offset, chunk.nbytes, checksum)
         first, second = (os.pread(out.fd, 8, chunk.target_offset + 8 * at) for at in (3, 11))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -59,9 +58,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a chunk has seen. kept: <Q(W + D) - W, D>. base: <W, W>. checksum: of the bytes written.
+    """What a chunk, or some of them, have seen. kept: <Q(W + D) - W, D>. base: <W, W>. update: <D, D>, where asked for.
 
-    update: <D, D>, where it was asked for.
+    checksum: of the bytes written.
     """
 
     kept: float = 0.0
@@ -70,14 +69,23 @@ class Measured:
     update: float = 0.0
 
 
-def chunks_of(source: TensorInfo, target: TensorInfo) -> Iterator[Chunk]:
-    """Cut a tensor into chunks; where they lie depends on its shape alone."""
-    matrix_rows = source.shape[-2] if len(source.shape) > 1 else 1
-    step = max(1, CHUNK_WEIGHTS // max(1, source.columns))
-    for matrix in range(source.rows // matrix_rows if matrix_rows else 0):
-        for start in range(0, matrix_rows, step):
-            rows = min(step, matrix_rows - start)
-            yield Chunk(source, target, matrix * matrix_rows + start, rows, matrix, start)
+def chunk_count(source: TensorInfo) -> int:
+    """How many chunks a tensor is cut into: its shape alone tells."""
+    matrix_rows, step = _steps(source)
+    return source.rows // matrix_rows * -(-matrix_rows // step) if matrix_rows else 0
+
+
+def chunk_at(source: TensorInfo, target: TensorInfo, number: int) -> Chunk:
+    """One of a tensor's chunks, by its number."""
+    matrix_rows, step = _steps(source)
+    matrix, place = divmod(number, -(-matrix_rows // step))
+    start = place * step
+    return Chunk(source, target, matrix * matrix_rows + start, min(step, matrix_rows - start), matrix, start)
+
+
+def _steps(source: TensorInfo) -> tuple[int, int]:
+    """(rows of a matrix, rows of a chunk)."""
+    return source.shape[-2] if len(source.shape) > 1 else 1, max(1, CHUNK_WEIGHTS // max(1, source.columns))
 
 
 class ChunkWorker:
@@ -89,10 +97,16 @@ class ChunkWorker:
         self._kernels = kernels
         self._local = threading.local()
 
-    def survey(self, chunk: Chunk, update: Surveyor) -> NDArray[np.float64]:
-        """What the update wants to have seen of the rows before it merges any."""
+    def survey_matrix(
+        self, source: TensorInfo, target: TensorInfo, matrix: int, update: Surveyor
+    ) -> NDArray[np.float64]:
+        """What the update wants to have seen of all rows of its matrix before it merges any: their sums, in order."""
+        matrix_rows, step = _steps(source)
+        count = -(-matrix_rows // step)
+        chunks = [chunk_at(source, target, number) for number in range(matrix * count, (matrix + 1) * count)]
         scratch = self._scratch
-        return update.survey(chunk.first_in_matrix, self._read(chunk, scratch), scratch)
+        sums = [update.survey(chunk.first_in_matrix, self._read(chunk, scratch), scratch) for chunk in chunks]
+        return sum(sums[1:], start=sums[0])
 
     def change(self, chunk: Chunk, update: Update | None, measure: bool = False) -> Measured:
         """Merge the update into the rows, or none; store them as the target type; measure what is left of it.

@@ -7,36 +7,38 @@ is to be checked: 13 MB for 70 billion weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ggship.errors import AdapterUnusable, BadFile, BaseMismatch, LowSurvival, NotExpressible
-from ggship.gguf.chunks import COPY_BYTES, ZEROS, Chunk, ChunkWorker, Measured, chunks_of
+from ggship.gguf.chunks import ZEROS, ChunkWorker, Measured
 from ggship.gguf.merged import MergedTensor, MergeReport
 from ggship.gguf.mix import parse_quant
 from ggship.gguf.parts import Source
 from ggship.gguf.plan import file_type, plan_merge
+from ggship.gguf.pools import Pool, pool_of
 from ggship.gguf.quantize import Kernels, require_writable
 from ggship.gguf.reader import GgufFile, TensorInfo
 from ggship.gguf.types import GgmlType
-from ggship.gguf.updates.model import Surveyor, TensorUpdate, Update
+from ggship.gguf.updates.model import TensorUpdate
 from ggship.gguf.values import GgufValue
-from ggship.gguf.work import Checks, Queue, bound
+from ggship.gguf.work import Job
 from ggship.gguf.writer import GgufWriter, NewTensor, changed_metadata
 
 LOWEST_SURVIVAL = 0.5
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 _DIGITS = 6
+_FLUSH_BYTES = 1 << 25
+_BYTES_PER_WORKER = 1 << 22  # less work than this is done before a second worker has started
 
 OnTensor = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What the chunks of one tensor have seen, in their order."""
+    """What the items of one tensor have seen, added in their order."""
 
     kept: float = 0.0
     base: float = 0.0
@@ -68,7 +70,7 @@ class Merge:
         self.kernels = kernels
         self.tallies: dict[str, _Tally] = {}
 
-    def run(self, threads: int, metadata: Mapping[str, Any], on_tensor: OnTensor | None) -> MergeReport:
+    def run(self, workers: int, metadata: Mapping[str, Any], on_tensor: OnTensor | None) -> MergeReport:
         """Write the file, or leave what was there as it was."""
         on_tensor = on_tensor or _ignore
         types = self._types()
@@ -77,19 +79,14 @@ class Merge:
         with (
             Source(self.base) as source,
             GgufWriter(self.out, header, new, alignment=self.base.alignment) as writer,
-            ThreadPoolExecutor(threads, thread_name_prefix="ggship-merge") as pool,
         ):
-            worker = ChunkWorker(source, writer, self.kernels)
-            queue = Queue(pool, threads)
-            try:
-                checks = self._work(worker, writer, queue, on_tensor)
+            pairs = list(zip(self.base.tensors, writer.tensors, strict=True))
+            job = Job(pairs, self.makers, ChunkWorker(source, writer, self.kernels))
+            with pool_of(job, min(workers, 1 + writer.size // _BYTES_PER_WORKER)) as pool:
+                self._work(job, pool, writer, on_tensor)
                 report = self._report(types, writer.size)
                 self._require_survival(report)
-                checks.put(queue, worker)
-                queue.drain()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+                pool.verify()
         return report
 
     def _types(self) -> dict[str, GgmlType]:
@@ -112,51 +109,20 @@ class Merge:
             result["general.quantization_version"] = GgufValue.uint32(QUANTIZATION_VERSION)
         return {**result, **changes}
 
-    def _work(self, worker: ChunkWorker, writer: GgufWriter, queue: Queue, on_tensor: OnTensor) -> Checks:
-        """Do every tensor, in the order of the base; returns what is to be checked when all is written."""
-        checks = Checks()
-        total = len(self.base.tensors)
-        for number, (tensor, target) in enumerate(zip(self.base.tensors, writer.tensors, strict=True)):
-            make = self.makers.get(tensor.name)
-            if make is None and target.type is tensor.type:
-                for start, count in _slabs(tensor.nbytes):
-                    span = (tensor.offset + start, target.offset + start, count)
-                    queue.put(bound(worker.copy, *span))
-                    checks.copied.extend(span)
-            else:
-                tally = self.tallies.setdefault(tensor.name, _Tally()) if make else _Tally()
-                update, matrix, measure = None, -1, False
-                for chunk in chunks_of(tensor, target):
-                    if make and chunk.matrix != matrix:
-                        matrix = chunk.matrix
-                        update = self._made(make, tensor, target, matrix, worker, queue)
-                        norm = update.squared_norm() if update is not None else 0.0
-                        measure = norm is None
-                        tally.update += norm or 0.0
-                    queue.put(bound(worker.change, chunk, update, measure), _taker(tally, chunk, checks))
-            queue.put(_ignore, _caller(on_tensor, number + 1, total))
-        queue.drain()
-        return checks
-
-    def _made(
-        self,
-        make: Callable[[int], Update | None],
-        tensor: TensorInfo,
-        target: TensorInfo,
-        matrix: int,
-        worker: ChunkWorker,
-        queue: Queue,
-    ) -> Update | None:
-        """The update of one matrix; where it must have seen all rows first, it has."""
-        update = make(matrix)
-        if isinstance(update, Surveyor):
-            sums: list[Any] = []
-            for chunk in chunks_of(tensor, target):
-                if chunk.matrix == matrix:
-                    queue.put(bound(worker.survey, chunk, update), sums.append)
-            queue.drain()
-            update.settle(sum(sums[1:], start=sums[0]))
-        return update
+    def _work(self, job: Job, pool: Pool, writer: GgufWriter, on_tensor: OnTensor) -> None:
+        """Do every tensor, in the order of the base."""
+        results = zip(job.items, pool.results(len(job.items)), strict=True)
+        total, ahead, unflushed = len(self.base.tensors), next(results, None), 0
+        for number, tensor in enumerate(self.base.tensors):
+            tally = self.tallies.setdefault(tensor.name, _Tally()) if tensor.name in self.makers else _Tally()
+            while ahead is not None and ahead[0].tensor == number:
+                tally.add(ahead[1])
+                ahead = next(results, None)
+            unflushed += writer.tensors[number].nbytes
+            if unflushed >= _FLUSH_BYTES:
+                writer.flush_behind()
+                unflushed = 0
+            on_tensor(number + 1, total)
 
     def _report(self, types: Mapping[str, GgmlType], size: int) -> MergeReport:
         if len(self.tallies) != len(self.makers):  # what was planned has made sure; the law is worth a second look
@@ -227,23 +193,6 @@ def untrained(why: str) -> AdapterUnusable:
         where=why,
         hint="check that training ran and that this is its output; --force merges it anyway",
     )
-
-
-def _slabs(nbytes: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, nbytes, COPY_BYTES):
-        yield start, min(COPY_BYTES, nbytes - start)
-
-
-def _taker(tally: _Tally, chunk: Chunk, checks: Checks) -> Callable[[Measured], None]:
-    def take(seen: Measured) -> None:
-        tally.add(seen)
-        checks.written.extend((chunk.target_offset, chunk.nbytes, seen.checksum))
-
-    return take
-
-
-def _caller(on_tensor: OnTensor, done: int, total: int) -> Callable[[Any], None]:
-    return lambda _: on_tensor(done, total)
 
 
 def _ratio(part: float, whole: float, empty: float) -> float:

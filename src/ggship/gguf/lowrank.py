@@ -2,7 +2,7 @@
 
 A matrix product in floating point depends on the order of its sums, and every BLAS, CPU and thread count has its own.
 The float32 nearest to the exact value has no order. So the product is computed in float64, and where its error could
-reach across the middle between two float32 (some 1 in 10,000 weights) the sum is done again without any error.
+reach across the middle between two float32 (some 1 in 20,000 weights) the sum is done again without any error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TILE_ROWS = 64
 # A float64 has 29 bits more than a float32: these say where between two float32 it lies, and 2**28 is the middle.
 _BELOW = 1 << 29
 _MIDDLE = 1 << 28
-_NEAR = 1 << 16  # nearer to the middle than this, in units of the last place of a float64, is done again
+_NEAR = 1 << 13  # nearer to the middle than this, in units of the last place of a float64, is done again
 _SMALLEST_NORMAL = 2.0**-126
 _FEW = 100  # sums that Python's fsum does one by one sooner than numpy does all at once
 _SPLITTER = 134_217_729.0  # 2**27 + 1: Veltkamp's, cuts 53 bits into two halves of 26
@@ -52,6 +52,8 @@ class LowRank:
         self._unsafe_below = np.maximum((rank + 2) * 1.01 * longest * lengths / (_NEAR - 1), _SMALLEST_NORMAL)
         self._unsafe_below[lengths * longest == 0.0] = 0.0
         self._unsafe_below = self._unsafe_below.astype(np.float32) * np.float32(1.001)
+        self._units = _units(a).min(initial=np.inf) * _units(b).min(axis=1, initial=np.inf)
+        self._reach = 1.01 * longest * lengths  # no sum of some of a weight's products is larger
 
     def squared_norm(self) -> float:
         """The sum of squares of B @ A, from two r x r matrices: nothing of the size of the weights is made."""
@@ -73,6 +75,8 @@ class LowRank:
         unsafe = self._unsafe(start, total, merged, scratch)
         if unsafe.size:
             rows, columns = np.divmod(unsafe, weights.shape[1])
+            rounded = self._rounded(start + rows, weights[rows, columns])
+            rows, columns = rows[rounded], columns[rounded]
             merged[rows, columns] = self._exact(start + rows, columns, weights[rows, columns])
         return delta, merged
 
@@ -87,6 +91,17 @@ class LowRank:
         near = np.less_equal(bits, 2 * _NEAR, out=scratch.array("near", merged.shape, np.bool_))
         return np.flatnonzero(np.logical_or(small, near, out=near))
 
+    def _rounded(self, rows: NDArray[np.intp], weights: Floats) -> NDArray[np.bool_]:
+        """Which of these sums a float64 may have rounded; the others were exact, in whatever order they were added.
+
+        Half-precision factors have few bits: their products are multiples of a unit that 2**53 of reach further than
+        the sum can. Then a sum in the very middle is a true tie, and a hundredth of all weights may be one.
+        """
+        wide = weights.astype(np.float64)
+        unit = np.minimum(self._units[rows], _units(wide))
+        exact: NDArray[np.bool_] = self._reach[rows] + np.abs(wide) < unit * 2.0**53
+        return ~exact
+
     def _exact(self, rows: NDArray[np.intp], columns: NDArray[np.intp], weights: Floats) -> Doubles:
         """These merged weights, without any rounding before the last."""
         b, a = self.b[rows], self.a[:, columns].T
@@ -94,6 +109,15 @@ class LowRank:
         high = big - (big - b)
         terms = np.hstack([weights[:, None].astype(np.float64), high * a, (b - high) * a])  # exact products, all
         return _sums_rounded_once(terms)
+
+
+def _units(values: Doubles) -> Doubles:
+    """For each number the largest power of two that it is a multiple of; Inf for zero."""
+    fractions, exponents = np.frexp(values)
+    whole = np.ldexp(fractions, 53).astype(np.int64)
+    units: Doubles = np.ldexp((whole & -whole).astype(np.float64), exponents - 53)
+    units[values == 0.0] = np.inf
+    return units
 
 
 def _sums_rounded_once(terms: Doubles) -> Doubles:

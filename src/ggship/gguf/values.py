@@ -6,7 +6,7 @@ Source: the GGUF specification (ggml/docs/gguf.md) and gguf.cpp.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -98,17 +98,24 @@ class GgufValue:
 
     def item_at(self, index: int) -> Any:
         """One item of an array, without making the others; None where there is none, or this is no array."""
-        if self.type is not ValueType.ARRAY or not 0 <= index < self.count:
-            return None
-        if self.item is ValueType.STRING:
-            raw = self.raw()
-            at = 12
-            for _ in range(index):
-                at += 8 + _LENGTH.unpack_from(raw, at)[0]
-            return _text(raw, at)
-        assert self.item is not None
-        size = SIZES[self.item]
-        return struct.unpack_from("<" + FORMATS[self.item], self.raw(), 12 + index * size)[0]
+        return self.items_at((index,)).get(index)
+
+    def items_at(self, indices: Iterable[int]) -> dict[int, Any]:
+        """Some items of an array by their index, in one walk up to the last of them; those that it has."""
+        wanted = sorted({index for index in indices if 0 <= index < self.count}) if self.type is ValueType.ARRAY else ()
+        if not wanted:
+            return {}
+        raw = self.raw()
+        if self.item is not ValueType.STRING:
+            assert self.item is not None
+            size, code = SIZES[self.item], "<" + FORMATS[self.item]
+            return {index: struct.unpack_from(code, raw, 12 + index * size)[0] for index in wanted}
+        found, at, number, length_at = {}, 12, 0, _LENGTH.unpack_from
+        for index in wanted:
+            for _ in range(index - number):
+                at += 8 + length_at(raw, at)[0]
+            found[index], number = _text(raw, at), index
+        return found
 
 
 def encode(value: Any, *, like: GgufValue | None = None) -> GgufValue:

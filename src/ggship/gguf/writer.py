@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any
 
@@ -79,6 +81,7 @@ class GgufWriter:
         self.size = at
         self._header = header
         self._fd = -1
+        self._flushing: Thread | None = None
 
     def __enter__(self) -> GgufWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +120,12 @@ class GgufWriter:
             offset += done
             view = view[done:]
 
+    def flush_behind(self) -> None:
+        """Have what was written so far put on the disk while more is made: less is left to wait for at the end."""
+        if self._flushing is None or not self._flushing.is_alive():
+            self._flushing = Thread(target=_flush, args=(self._fd,), name="ggship-flush", daemon=True)
+            self._flushing.start()
+
     def copy_from(self, source: int, start: int, offset: int, count: int) -> None:
         """Copy `count` bytes of another open file, in the kernel where it can."""
         while count:
@@ -130,6 +139,7 @@ class GgufWriter:
             start, offset, count = start + done, offset + done, count - done
 
     def _finish(self) -> None:
+        self._flushed()
         os.fsync(self._fd)
         written = read_gguf(self.partial)
         same = written.tensors == self.tensors and list(written.metadata) == list(self._metadata)
@@ -141,13 +151,23 @@ class GgufWriter:
 
     def _abandon(self) -> None:
         if self._fd >= 0:
+            self._flushed()
             self.partial.unlink(missing_ok=True)
             self._close()
+
+    def _flushed(self) -> None:
+        if self._flushing is not None:
+            self._flushing.join()
 
     def _close(self) -> None:
         """The file has its last name, or none, by now: with its descriptor goes the lock."""
         os.close(self._fd)
         self._fd = -1
+
+
+def _flush(fd: int) -> None:
+    with suppress(OSError):  # the fsync at the end meets the same disk, and says so
+        (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(fd)
 
 
 def _header(metadata: Mapping[str, GgufValue], tensors: tuple[NewTensor, ...], alignment: int) -> bytes:

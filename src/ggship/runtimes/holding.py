@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggship.errors import ServerError
-from ggship.runtimes.model import Runtime
-from ggship.runtimes.ollama import OllamaRuntime
+
+if TYPE_CHECKING:
+    from ggship.runtimes.model import Runtime
+    from ggship.runtimes.ollama import OllamaRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Holding:
 
 def holding_of(runtime: Runtime | None) -> Holding | None:
     """What that runtime holds, where it is an Ollama server."""
+    from ggship.runtimes.ollama import OllamaRuntime
+
     return Holding(runtime) if isinstance(runtime, OllamaRuntime) else None
 
 
