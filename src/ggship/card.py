@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ggship.bases.portable import is_repository
+from ggship.runs.curve import chosen_points
 from ggship.settings import templates_dir
 
 CARD_TEMPLATE = "model-card.md.j2"
@@ -55,16 +56,15 @@ def trained_with(trainer: Mapping[str, Any] | None) -> str:
     """The program that trained; with what is known for and against it where that is not sure."""
     if trainer is None:
         return ""
-    doubt = f" ({trainer['confidence']} confidence: {trainer['evidence']})" if trainer["confidence"] == "low" else ""
+    unsure = trainer["confidence"] != "high"
+    doubt = f" ({trainer['confidence']} confidence: {trainer['evidence']})" if unsure else ""
     return cell(f", trained with {trainer['name']} {trainer['version']}".rstrip() + doubt)
 
 
 def _rows(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most ten steps of training at which a loss was logged, evenly, with the first and the last."""
+    """At most ten steps of training at which a loss was logged."""
     lossy = [point for point in points if "loss" in point or "eval_loss" in point]
-    if len(lossy) <= _MOST_ROWS:
-        return lossy
-    return [lossy[round(row * (len(lossy) - 1) / (_MOST_ROWS - 1))] for row in range(_MOST_ROWS)]
+    return [lossy[index] for index in chosen_points(["eval_loss" in point for point in lossy], _MOST_ROWS)]
 
 
 def _loss(point: Mapping[str, Any], name: str) -> str:

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner  # noqa: TID251
 
 from ggship.cli import cli
 
+RUNS = Path(__file__).parents[1] / "data" / "runs"
 SLOW = {
     "numpy",
     "gguf",
@@ -64,6 +66,37 @@ def test_says_what_a_user_wants_to_know(inspect, law_run):
         "GS502 The checkpoint that training held to be best",
     ):
         assert words in result.output, words
+
+
+def test_shows_how_it_was_trained_and_which_file_says_so(inspect):
+    output = inspect(RUNS / "ms-swift-chat").output
+    for words in (
+        "ms-swift 4.6.0 (args.json has swift_version)",
+        "checkpoint-20/args.json: batch size 2,",
+        "learning rate 0.02",
+        "prompt      template qwen2_5, system 'You answer in one sentence.'",
+        "loss        5.6923 at step 1, 5.4225 at step 20",
+        "eval loss   5.4277 at step 10, 5.4186 at step 20",
+    ):
+        assert words in output, words
+    assert max(map(len, output.split("\n", 1)[1].splitlines())) <= 80
+    document = json.loads(inspect(RUNS / "llama-factory-alpaca", "--json").stdout)
+    assert document["trainer"]["confidence"] == "high"
+    assert "### Instruction" in document["training"]["prompts"][0]["text"]
+    assert {"name": "seed", "value": 11, "source": "README.md"} in document["training"]["settings"]
+    assert document["training"]["curve"]["points"][0]["step"] == 2
+
+
+def test_says_what_is_doubtful_of_the_training(inspect, run_maker):
+    run_maker.adapter()
+    run_maker.write("args.json", {"swift_version": "4.6.0", "seed": 1})
+    run_maker.write("trainer_log.jsonl", '{"current_steps": 1, "loss": 1.0}\n')
+    listed = "hyperparameters were used during training:\n- seed: 2\n"
+    run_maker.write("README.md", listed)
+    output = inspect(run_maker.root).output
+    assert "doubt       seed is 1 in args.json, and 2 in README.md" in output
+    unsure = "(medium confidence: args.json has swift_version; but trainer_log.jsonl (LLaMA-Factory))"
+    assert unsure in " ".join(output.split())
 
 
 def test_stays_within_80_columns_and_prints_no_control_characters(inspect, run_maker):

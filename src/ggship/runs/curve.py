@@ -13,13 +13,19 @@ MOST_POINTS = 200
 
 
 def thinned(curve: Sequence[Logged], most: int = MOST_POINTS) -> tuple[Logged, ...]:
-    """At most `most` of the points, evenly: the first, the last, and those with an evaluation before those without."""
-    if len(curve) <= most:
-        return tuple(curve)
-    evaluated = [index for index, logged in enumerate(curve) if any(key.startswith("eval_") for key in logged.values)]
-    kept = set(_evenly(evaluated, most // 2)) | {0, len(curve) - 1}
-    rest = [index for index in range(len(curve)) if index not in kept]
-    return tuple(curve[index] for index in sorted(kept | set(_evenly(rest, most - len(kept)))))
+    """At most `most` of the points."""
+    evaluated = [any(key.startswith("eval_") for key in logged.values) for logged in curve]
+    return tuple(curve[index] for index in chosen_points(evaluated, most))
+
+
+def chosen_points(evaluated: Sequence[bool], most: int) -> list[int]:
+    """Which points to keep, evenly: the first, the last, and half of the room for those with an evaluation."""
+    count = len(evaluated)
+    if count <= most:
+        return list(range(count))
+    kept = set(_evenly([index for index in range(count) if evaluated[index]], most // 2)) | {0, count - 1}
+    rest = [index for index in range(count) if index not in kept]
+    return sorted(kept | set(_evenly(rest, most - len(kept))))
 
 
 def trainer_document(trainer: Trainer | None) -> dict[str, Any] | None:

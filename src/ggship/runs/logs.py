@@ -15,7 +15,9 @@ from ggship.runs.files import list_directory, read_head, stays_inside
 Row = tuple[Any, Mapping[str, Any]]
 """(step, what was logged there)."""
 
-_MOST_ROWS = 500_000
+_MOST_ROWS = 200_000
+_LONGEST = 1 << 16
+_MOST_KEYS = 100
 _TORCHTUNE = re.compile(r"Step (\d{1,12}) \| (.{1,2000})")
 _TORCHTUNE_LOG = re.compile(r"log_\d{1,20}\.txt")
 
@@ -37,8 +39,14 @@ def read_logs(root: Path, limit: int) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _rows(text: str, read: Callable[[str], Row | None]) -> list[Row]:
-    lines = islice(StringIO(text), _MOST_ROWS)
-    return [row for line in lines if (row := read(line)) is not None]
+    """The numbers of each row. ms-swift ends its log with a row that holds all others, which none needs."""
+    lines = (line for line in islice(StringIO(text), _MOST_ROWS) if len(line) <= _LONGEST)
+    rows = (row for line in lines if (row := read(line)) is not None)
+    return [(step, dict(islice(_numbers(row), _MOST_KEYS))) for step, row in rows]
+
+
+def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((key, value) for key, value in row.items() if type(value) in (int, float))
 
 
 def _llama_factory(line: str) -> Row | None:

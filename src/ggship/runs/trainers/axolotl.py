@@ -118,8 +118,11 @@ def _prompt(
     if not chosen or str(chosen).startswith(_DEFAULT):
         chosen = general or chosen or _DEFAULT
     if chosen == "jinja":
-        jinja = dataset.get("chat_template_jinja") or config.get("chat_template_jinja")
-        return RecordedPrompt("jinja", text=jinja, system=system, source=source) if isinstance(jinja, str) else None
+        own = dataset.get("chat_template_jinja")
+        jinja = own or config.get("chat_template_jinja")
+        if not isinstance(jinja, str) or "{" not in jinja:  # the path of a file, which is no part of the run
+            jinja = "" if own else saved
+        return RecordedPrompt("jinja", text=jinja, system=system, source=source) if jinja else None
     if not short(chosen):
         return None
     if chosen.startswith(_DEFAULT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from ggship.runs.files import MIB, is_regular, read_head
 from ggship.runs.model import History
 
 _HEAD = MIB // 4
-_MOST_BRACKETS = 4_000
+_YAML = MIB // 16
+_MOST_BRACKETS = 2_000
+_MOST_MERGES, _MOST_ALIASES = 4, 40
 _FRONT_LINES = 500
 
 
@@ -86,6 +88,7 @@ def _tags(lines: Sequence[str]) -> Iterator[str]:
             inside = False
 
 
+@lru_cache(maxsize=8)
 def json_object(text: str) -> Mapping[str, Any]:
     """The object that the text is, or {}."""
     try:
@@ -95,12 +98,16 @@ def json_object(text: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+@lru_cache(maxsize=8)
 def yaml_mapping(text: str) -> Mapping[str, Any]:
     """The mapping that the text is, or {}. Plain values alone: no tag of Python's is known to this loader.
 
-    A quarter MiB of brackets would take the pure loader seconds, and no configuration has so many.
+    What would take the loader seconds or gigabytes is no configuration: brackets by the thousand, and merge keys, which
+    it writes out again for each alias.
     """
-    if not text or sum(map(text.count, "[{&*")) > _MOST_BRACKETS:
+    if not text or len(text) > _YAML or sum(map(text.count, "[{&")) > _MOST_BRACKETS:
+        return {}
+    if text.count("<<") > _MOST_MERGES or ("<<" in text and text.count("*") > _MOST_ALIASES):
         return {}
     import yaml
 

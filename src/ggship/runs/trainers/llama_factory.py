@@ -77,7 +77,7 @@ def _marks(evidence: Evidence) -> Iterator[Mark]:
     if "finetuning_type" in evidence.yaml(_ARGUMENTS):
         yield Mark(_ARGUMENTS)
     if "llama-factory" in evidence.tags:
-        yield Mark("README.md has the tag llama-factory")
+        yield Mark("README.md has the tag llama-factory", sure=False)
 
 
 def _settings(evidence: Evidence) -> Iterator[Iterator[Setting]]:

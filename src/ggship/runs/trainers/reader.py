@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ggship.runs.trainers.evidence import Evidence
 from ggship.runs.training import RecordedPrompt, Setting
+
+_PATH = re.compile(r"[\\/]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +45,6 @@ class Reader:
 
 
 def short(value: object) -> str:
-    """A version as someone else wrote it: on one line and short, or ""."""
-    return value if isinstance(value, str) and len(value) <= 40 and value.isprintable() else ""
+    """A version or name as someone else wrote it, or "": on one line, short, and no path."""
+    named = isinstance(value, str) and len(value) <= 60 and value.isprintable() and not _PATH.search(value)
+    return str(value) if named else ""
