@@ -21,10 +21,11 @@ class Place:
     """Where a package is made and where it ends.
 
     final: the package's folder. Beside it, `.NAME.ggship/` holds the ledger, the lock and the package while it is made;
-    `NAME.held/` is a package that was made but failed its proof.
+    `NAME.held/` is a package that was made but failed its proof. others: packages whose files may be taken over.
     """
 
     final: Path
+    others: tuple[Path, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -68,7 +69,7 @@ class Place:
 
     def homes(self) -> tuple[Path, ...]:
         """Where an output of an earlier run can lie."""
-        return (self.work, self.final, self.held)
+        return (self.work, self.final, self.held, *self.others)
 
     def _old(self, target: Path) -> Path:
         """What was at `target` while it is replaced. Never one place for both: a failed package would become final."""

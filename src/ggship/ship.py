@@ -15,7 +15,7 @@ from ggship.digests import DigestCache
 from ggship.errors import GateFailed
 from ggship.needs import THIS, Machine
 from ggship.package import PackageInfo, read_package
-from ggship.pipeline import Outcome, Stage, run_stages
+from ggship.pipeline import Outcome, Stage, run_stages, take_over
 from ggship.place import Place, holding, package_place
 from ggship.plan import PackageOptions, Plan, decide
 from ggship.progress import Progress, Silent
@@ -53,8 +53,12 @@ def prepare(
     runtime: Runtime | None,
     runner: Runner = run_subprocess,
     clock: Clock | None = None,
+    candidate: bool = False,
 ) -> Job:
-    """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere."""
+    """Read the run, find the base, decide everything. Works on headers only; changes nothing anywhere.
+
+    candidate: for a package that is only to be compared with others (candidates.py).
+    """
     from ggship.convert.routes import refuse_unshippable, route_of
     from ggship.runtimes.holding import holding_for, holding_of
 
@@ -100,6 +104,7 @@ def prepare(
         runner=runner,
         findings=found,
         fingerprint=seen,
+        candidate=candidate,
     )
 
 
@@ -121,14 +126,9 @@ def stages_of(job: Job) -> list[Stage]:
     if job.runtime is None:
         return [*stages, DescribeStage(job)]
     create = CreateStage(job, job.runtime)
-    return [
-        *stages,
-        create,
-        ProveStage(job, job.runtime, create),
-        EvaluateStage(job, job.runtime, create),
-        DescribeStage(job),
-        PromoteStage(job, job.runtime, create),
-    ]
+    stages += [create, ProveStage(job, job.runtime, create), EvaluateStage(job, job.runtime, create)]
+    stages.append(DescribeStage(job))
+    return stages if job.candidate else [*stages, PromoteStage(job, job.runtime, create)]
 
 
 def package_run(
@@ -164,25 +164,33 @@ def package_job(
     on_stage: Callable[[str], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
     machine: Machine = THIS,
+    made: Place | None = None,
 ) -> Shipped:
     """Like package_run, for a job that `prepare` has decided. `on_start` and `on_stage`: see `run_stages`.
 
-    machine: whose disks and memory must be enough. Raises NoRoom, before the first byte, where they are not.
+    A candidate's package is written and settled whatever the verdict; it is never promoted, and no name is remembered.
+    made: a package of the same run, whose files and answers are taken over where they would be the same. machine:
+    whose disks and memory must be enough. Raises NoRoom, before the first byte, where they are not.
     """
     options, progress = job.options, progress or Silent()
     need_memory()
     place = package_place(options.folder, options.name)
     with ExitStack() as stack:
+        if made is not None:
+            stack.enter_context(holding(made, on_wait=on_wait))
         stack.enter_context(holding(place, on_wait=on_wait))
         stack.enter_context(own_turn(job.runtime, options.name, on_wait=on_wait))
         place.prepare()
+        stages = stages_of(job)
+        if made is not None:
+            place = take_over(place, made, [stage for stage in stages if stage.name not in ("describe", "promote")])
         if job.needs_weights:
             job.weights.key(progress)
         if job.runtime is not None:
             stack.enter_context(temporary(job.runtime, staging_name(options.name), base_name(options.name)))
         try:
             begin = _with_room(job, machine, on_start)
-            outcome = run_stages(stages_of(job), place, progress, on_start=begin, on_stage=on_stage)
+            outcome = run_stages(stages, place, progress, on_start=begin, on_stage=on_stage)
         except GateFailed as error:
             place.settle(place.held)
             error.hint = f"read what it said: {place.held}/eval/report.html"
@@ -191,6 +199,8 @@ def package_job(
             _sweep(place)
         if outcome.ran:
             place.settle(place.final)
+        if job.candidate:
+            return _shipped(job, place, outcome)
         base = job.weights.known() if job.needs_weights else job.base.gguf
         found = str(base.resolve()) if base else job.base.ref
         remember(Known(options.name, str(place.final.resolve()), found, str(job.run.path.resolve())))

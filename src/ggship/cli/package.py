@@ -57,10 +57,13 @@ if TYPE_CHECKING:
 @force_option
 @allow_pickle_option
 @strict_option
+@click.option("--all-checkpoints", is_flag=True, help="Package each checkpoint; the best by --suite goes live.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
 @json_option
 @click.pass_obj
-def package(terminal: Terminal, /, runs: tuple[RunRef, ...], dry_run: bool, no_eval: bool, **given: Any) -> None:
+def package(
+    terminal: Terminal, /, runs: tuple[RunRef, ...], all_checkpoints: bool, dry_run: bool, no_eval: bool, **given: Any
+) -> None:
     """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote.
 
     Several runs of one base are added up, each update times its weight: ggship package law@0.7 tone@0.3 --name NAME
@@ -77,6 +80,11 @@ def package(terminal: Terminal, /, runs: tuple[RunRef, ...], dry_run: bool, no_e
     if note := getattr(runtime, "note", ""):
         terminal.warn(note)
     try:
+        if all_checkpoints:
+            from ggship.cli.checkpoints import package_checkpoints
+
+            package_checkpoints(terminal, options, runtime, dry_run=dry_run)
+            return
         job = prepare(options, runtime=runtime)
         warn_of(terminal, job.findings)
         if dry_run:

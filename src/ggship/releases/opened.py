@@ -58,6 +58,12 @@ def open_package(
             live: str | None = runtime.create(info.live_name, package_spec(info)).digest
         else:
             live = runtime.digest(info.live_name)
+        if info.document["model"].get("candidate") and live != info.digest:
+            raise ServerError(
+                f"{info.path.name} was only compared with others: it is not live",
+                where=runtime.describe(),
+                hint=f"make it live: ggship package RUN/CHECKPOINT --name {info.name}",
+            )
         if live is None:
             raise ServerError(
                 f"{info.live_name} is not on this server",

@@ -59,8 +59,11 @@ class CreateStage:
         return created
 
     def check(self, done: Facts) -> bool:
-        """The model is still there, in staging or live. The embedded runtime holds nothing between two runs."""
-        if self._runtime.kind == "embedded":
+        """The model is still there, in staging or live. The embedded runtime holds nothing between two runs.
+
+        A candidate is taken away when it was asked; `subject` makes it again where it must be asked once more.
+        """
+        if self._runtime.kind == "embedded" or self._job.candidate:
             return True
         return holder(self._runtime, self._job.options.name, str(done["digest"])) is not None
 

@@ -109,8 +109,10 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "name": job.options.name if created else None,
             "digest": created.get("digest"),
             "notes": list(created.get("notes", [])),
+            **({"candidate": True} if job.candidate else {}),
         },
         "eval": dict(evaluated) if evaluated else {"passed": None},
+        **({"selection": dict(job.selection)} if job.selection else {}),
     }
 
 

@@ -15,7 +15,7 @@ from ggship.pipeline import Facts
 from ggship.progress import ByStatus, Progress
 from ggship.releases.promotion import base_name
 from ggship.runs import training_curve
-from ggship.runtimes.model import Runtime
+from ggship.runtimes.model import Endpoint, Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
 
@@ -59,16 +59,14 @@ class EvaluateStage:
 
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Ask every case of both, grouped by model, and write the reports. A failed verdict is a fact, not an error."""
+        from ggship.evals.remembered import Listening
         from ggship.evals.runner import evaluate
         from ggship.evals.summary import report_markdown, summary_rows
         from ggship.evals.write import write_reports
 
         job, suite = self._job, self._suite
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
-        compared = base_name(job.options.name)
-        bringing = ByStatus(progress, "Bringing the base beside it")
-        self._runtime.create(compared, job.base_spec(work, progress), bringing)
-        bringing.done()
+        base, known = self._base(work, facts, progress)
         progress.start(self.title, total=2 * len(suite.cases), unit="answers")
 
         def heard(case: CaseDone) -> None:
@@ -77,14 +75,17 @@ class EvaluateStage:
         report = evaluate(
             suite,
             self._runtime.endpoint(subject),
-            self._runtime.endpoint(compared),
+            base,
             clock=job.clock,
             on_case=heard,
             special_tokens=job.special_tokens(),
             tuned_label=job.options.name,
             base_label=_base_label(job),
         )
-        self._runtime.delete(compared)
+        if isinstance(base, Listening):
+            self._runtime.delete(base_name(job.options.name))
+            if job.answers is not None:
+                job.answers.write(known, suite, base)
         self._same(report, str(facts["create"]["digest"]), subject)
         report = replace(report, provenance=tuple(_provenance(job, facts)))
         write_reports(
@@ -99,11 +100,35 @@ class EvaluateStage:
         return {
             "passed": report.passed,
             "failures": list(report.verdict.reasons),
+            "errors": report.errors,
             "suite": suite.name,
             "suite_sha256": suite.digest,
             "rows": [list(row) for row in rows],
             "markdown": report_markdown(report),
         }
+
+    def _base(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> tuple[Endpoint, str]:
+        """What answers for the base, and what its answers depend on; asked once where several models are compared."""
+        from ggship.evals.remembered import Listening
+
+        job = self._job
+        key = digest_of(
+            {
+                **job.identity(),
+                "base": self._base_sha256(facts) or job.base.ref,
+                "runtime": self._runtime.describe(),
+                "prompt": [job.prompt.go, job.prompt.jinja, job.options.system, job.parameters()],
+                "suite": self._suite.digest,
+            }
+        )
+        remembered = job.answers.read(key, self._suite) if job.answers is not None else None
+        if remembered is not None:
+            return remembered, key
+        name = base_name(job.options.name)
+        bringing = ByStatus(progress, "Bringing the base beside it")
+        self._runtime.create(name, job.base_spec(work, progress), bringing)
+        bringing.done()
+        return Listening(self._runtime.endpoint(name)), key
 
     def _same(self, report: Report, made: str, subject: str) -> None:
         """Law: the report is of the model that was made, and of no other that came under its name meanwhile."""
@@ -121,8 +146,8 @@ class EvaluateStage:
         return facts.get("merge", {}).get("base_sha256") or facts.get("base", {}).get("sha256")
 
     def check(self, done: Facts) -> bool:
-        """A model that failed is asked again: a server can have a bad moment."""
-        return done["passed"] is True
+        """A model that failed is asked again: a server can have a bad moment. A candidate is, where answers lack."""
+        return done["passed"] is True or (self._job.candidate and not done["errors"])
 
 
 def _base_label(job: Job) -> str:

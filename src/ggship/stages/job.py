@@ -24,6 +24,7 @@ from ggship.runtimes.model import ModelSpec, Runtime
 from ggship.stages.base_file import BaseFile
 
 if TYPE_CHECKING:
+    from ggship.evals.remembered import Answers
     from ggship.evals.suite import Suite  # a run with nothing to do never asks, and should not wait for it
 
 
@@ -32,7 +33,8 @@ class Job:
     """One packaging job. `runtime` is None where the package is only written (`--runtime none`).
 
     weights: the base's weights as a file, which may be made only when a stage first needs them. findings: on the run,
-    held against the base.
+    held against the base. candidate: it is made to be compared, and never goes live. answers: where the base's are
+    kept, for several jobs that are compared with it. selection: how this one was chosen of several (candidates.py).
     """
 
     options: PackageOptions
@@ -48,6 +50,9 @@ class Job:
     runner: Runner
     findings: tuple[Finding, ...] = ()
     fingerprint: Fingerprint | None = None
+    candidate: bool = False
+    answers: Answers | None = None
+    selection: Mapping[str, Any] | None = None
 
     @property
     def host(self) -> str | None:
