@@ -18,6 +18,7 @@ from ggship.runtimes.embedded_process import COMMAND, Child, Load
 from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Created, Endpoint, Message, ModelSpec, Progress
 from ggship.runtimes.names import check_model_name, full_name
 from ggship.runtimes.ollama_errors import error_text
+from ggship.runtimes.wire import gather, tool_calls
 
 DEFAULT_CONTEXT = 4096
 # The tuned model and its base, asked in turn.
@@ -192,7 +193,10 @@ class EmbeddedEndpoint:
         }
         if options.temperature == 0:
             body["top_k"] = 1
+        if options.tools:
+            body["tools"] = list(options.tools)
         text, thinking = [], []
+        calls: dict[int, dict[str, Any]] = {}
         first: float | None = None
         finish = ""
         usage: Mapping[str, Any] = {}
@@ -204,6 +208,7 @@ class EmbeddedEndpoint:
                     first = self._clock.monotonic() - began
                 text.append(str(delta.get("content") or ""))
                 thinking.append(str(delta.get("reasoning_content") or ""))
+                gather(calls, delta.get("tool_calls") or ())
                 finish = choice.get("finish_reason") or finish
         if not finish:
             raise ServerError("the embedded runtime's answer broke off", where=self.label, hint="run it again")
@@ -216,6 +221,7 @@ class EmbeddedEndpoint:
             first_token_seconds=first,
             load_seconds=loaded - began,
             thinking="".join(thinking),
+            tool_calls=tool_calls([calls[index] for index in sorted(calls)], self.label),
         )
 
     def render(self, messages: Sequence[Message]) -> str | None:

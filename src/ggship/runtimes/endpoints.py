@@ -14,6 +14,7 @@ from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text
 from ggship.runtimes.shown import parameters
+from ggship.runtimes.wire import ollama_turns, tool_calls, vectors
 from ggship.secrets import HIDDEN, Secret, may_travel, read_secret
 from ggship.transport import Transport
 
@@ -36,13 +37,20 @@ class OllamaEndpoint:
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
-        request: dict[str, Any] = {"model": self.model, "messages": list(messages), "options": self._options(options)}
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": ollama_turns(messages),
+            "options": self._options(options),
+        }
+        if options.tools:
+            request["tools"] = list(options.tools)
         if self._thinks():
             # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
             request["think"] = ENABLE_THINKING
         began = self._clock.monotonic()
         first: float | None = None
         text, thinking = [], []
+        calls: list[Any] = []
         last: Mapping[str, Any] = {}
         try:
             for piece in self._client.chat_stream(request):
@@ -51,6 +59,7 @@ class OllamaEndpoint:
                     first = self._clock.monotonic() - began
                 text.append(str(message.get("content") or ""))
                 thinking.append(str(message.get("thinking") or ""))
+                calls += message.get("tool_calls") or []
                 last = piece
         except ServerError:
             if not (_stuck(text) or _stuck(thinking)):
@@ -65,15 +74,22 @@ class OllamaEndpoint:
             first_token_seconds=first,
             load_seconds=last["load_duration"] * _NANO if "load_duration" in last else None,
             thinking="".join(thinking),
+            tool_calls=tool_calls(calls, self.label),
         )
 
     def render(self, messages: Sequence[Message]) -> str | None:
         """The prompt that the server really makes when it is asked as `chat` asks; None where it is too old to tell."""
-        return self._client.render(self.model, messages, think=ENABLE_THINKING if self._thinks() else None)
+        return self._client.render(
+            self.model, ollama_turns(messages), think=ENABLE_THINKING if self._thinks() else None
+        )
 
     def digest(self) -> str | None:
         """The digest of the model's manifest."""
         return self._client.digest(self.model)
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text, of the model's own length. ServerError where the server makes none."""
+        return vectors(self._client.embed(self.model, texts), texts, self.label)
 
     def _options(self, options: ChatOptions) -> dict[str, Any]:
         # repeat_penalty: 1.1 until 0.32.0 and 1.0 after it (api/types.go), so it is always said.
@@ -135,6 +151,8 @@ class OpenAIEndpoint:
             "seed": options.seed,
             "max_tokens": options.num_predict,
         }
+        if options.tools:
+            body["tools"] = list(options.tools)
         if options.stop:
             body["stop"] = list(options.stop)
         began = self._clock.monotonic()
@@ -155,6 +173,17 @@ class OpenAIEndpoint:
         """None: the dialect names a model, not its content."""
         return None
 
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text, of the model's own length. ServerError where the server makes none."""
+        reply = self._http.request("POST", "/embeddings", json={"model": self.model, "input": list(texts)})
+        if not reply.ok:
+            raise self._refusal(reply.status, reply.text())
+        value = reply.json()
+        rows = value.get("data") if isinstance(value, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ServerError(f"{self.label} gave no embeddings", where=self._clean(str(value)))
+        return vectors([row.get("embedding") for row in rows], texts, self.label)
+
     def close(self) -> None:
         """Drop the connections."""
         self._http.close()
@@ -171,6 +200,7 @@ class OpenAIEndpoint:
                 prompt_tokens=usage.get("prompt_tokens"),
                 tokens=usage.get("completion_tokens"),
                 thinking=str(message.get("reasoning_content") or message.get("reasoning") or ""),
+                tool_calls=tool_calls(message.get("tool_calls") or (), self.label),
             )
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ServerError(
@@ -197,11 +227,14 @@ class OpenAIEndpoint:
         return (self._key.hide_in(text) if self._key else text)[:_SHOWN_BODY]
 
 
-def parse_endpoint(text: str, *, env: Mapping[str, str] = os.environ, beside: Endpoint | None = None) -> Endpoint:
+def parse_endpoint(
+    text: str, *, env: Mapping[str, str] = os.environ, beside: Endpoint | None = None, key: str = KEY
+) -> OllamaEndpoint | OpenAIEndpoint:
     """The endpoint that URL#MODEL names.
 
     An address with a path (http://host/v1) speaks the OpenAI dialect; one without (http://host:11434) is an Ollama.
-    beside: an endpoint of the same command; where it is on another host, that one has the key, and this one gets none.
+    key: the variable that its key stands in. beside: an endpoint of the same command; where it is on another host, that
+    one has the key, and this one gets none.
     Raises UsageError where it is no URL#MODEL, or its key may not travel there.
     """
     url, _, model = text.partition("#")
@@ -213,29 +246,31 @@ def parse_endpoint(text: str, *, env: Mapping[str, str] = os.environ, beside: En
             hint="for example http://127.0.0.1:8000/v1#law-helper",
         )
     if parts.username or parts.password:
-        raise UsageError("a key does not belong into the address", hint=f"put it into {KEY}")
+        raise UsageError("a key does not belong into the address", hint=f"put it into {key}")
     if parts.path.strip("/"):
         ours = not isinstance(beside, OpenAIEndpoint) or _origin(urlsplit(beside.url)) == _origin(parts)
-        return OpenAIEndpoint(url, model, key=api_key(url, env, ours=ours))
+        return OpenAIEndpoint(url, model, key=api_key(url, env, ours=ours, name=key))
     endpoint = OllamaEndpoint(OllamaClient(url), model)
     endpoint.label = f"{url.rstrip('/')}#{model}"
     return endpoint
 
 
-def api_key(url: str, env: Mapping[str, str], *, ours: bool = True) -> Secret | None:
+def api_key(url: str, env: Mapping[str, str], *, ours: bool = True, name: str = KEY) -> Secret | None:
     """The key for the OpenAI-like server at `url`: $GGSHIP_API_KEY, or the file that $GGSHIP_API_KEY_FILE names.
+
+    name: another variable in place of the first.
 
     OpenAI's own server is sent $OPENAI_API_KEY without them, and no other is. ours: whether the first two are for this
     server. Raises UsageError for a key that cannot be read, or that plain http would carry through a public network.
     """
-    key = read_secret(KEY, env) if ours else None
+    key = read_secret(name, env) if ours else None
     if key is None:
         return read_secret(OPENAI_KEY, env) if _origin(urlsplit(url)) == _OPENAI else None
     if not may_travel(url):
         raise UsageError(
-            f"plain http would send {KEY} through a public network",
+            f"plain http would send {name} through a public network",
             where=url,
-            hint=f"use https, or unset {KEY} if that server needs no key",
+            hint=f"use https, or unset {name} if that server needs no key",
         )
     return key
 

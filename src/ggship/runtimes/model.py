@@ -11,28 +11,55 @@ ENABLE_THINKING = False
 """What every endpoint tells a model that can think: when it is asked, and, the same, when its prompt is rendered."""
 
 
-class Message(TypedDict):
-    """One turn of a conversation: role is system, user or assistant."""
+class FunctionCall(TypedDict):
+    """What a model wants done: arguments are a JSON text, as OpenAI has them."""
 
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """One call of a tool, in OpenAI's shape: type is "function"."""
+
+    id: str
+    type: str
+    function: FunctionCall
+
+
+class _Words(TypedDict):
     role: str
     content: str
 
 
+class Message(_Words, total=False):
+    """One turn of a conversation: role is system, user, assistant or tool.
+
+    tool_calls: what the assistant called; tool_call_id: which call a turn of the role tool answers.
+    """
+
+    tool_calls: tuple[ToolCall, ...]
+    tool_call_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """How an endpoint is asked. Temperature 0 and a seed, so that asking again gives the same words."""
+    """How an endpoint is asked. Temperature 0 and a seed, so that asking again gives the same words.
+
+    tools: what the model may call, in OpenAI's shape.
+    """
 
     temperature: float = 0.0
     seed: int = 42
     num_predict: int = 256
     num_ctx: int | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said. finish: "stop" where it ended by itself, "length" where it was cut, "repeating"
-    where the server gave up on a loop. Times in seconds.
+    where the server gave up on a loop, "tool_calls" where some servers say that it called a tool. Times in seconds.
     """
 
     text: str
@@ -43,6 +70,7 @@ class Answer:
     first_token_seconds: float | None = None
     load_seconds: float | None = None
     thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Endpoint(Protocol):

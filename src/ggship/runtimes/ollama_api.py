@@ -15,7 +15,7 @@ from typing import Any
 from ggship.clock import Clock, SystemClock
 from ggship.errors import GgshipError, ServerError
 from ggship.runtimes.hosts import parse_ollama_host
-from ggship.runtimes.model import Message, Progress
+from ggship.runtimes.model import Progress
 from ggship.runtimes.names import check_model_name, full_name, suggest_name
 from ggship.runtimes.ollama_errors import explain, refusal
 from ggship.transport import Reply, Transport
@@ -124,12 +124,18 @@ class OllamaClient:
         """POST /api/chat, piece by piece; the last one has `done`. ServerError where the answer breaks off."""
         yield from self._pieces("/api/chat", request)
 
+    def embed(self, name: str, texts: Sequence[str]) -> Any:
+        """POST /api/embed: the list of vectors, as the server gives it. A text too long is an error, and never cut."""
+        action = f"make embeddings with {name}"
+        request = {"model": name, "input": list(texts), "truncate": False}
+        return self._value(self._ask("POST", "/api/embed", request, action), action).get("embeddings")
+
     def generate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """POST /api/generate, the whole answer at once."""
         action = f"answer as {request.get('model')}"
         return self._value(self._ask("POST", "/api/generate", {**request, "stream": False}, action), action)
 
-    def render(self, name: str, messages: Sequence[Message], *, think: bool | None = None) -> str | None:
+    def render(self, name: str, messages: Sequence[Mapping[str, object]], *, think: bool | None = None) -> str | None:
         """The prompt that the server makes of these messages; None where it cannot tell (before 0.11.5).
 
         think: as in a request of chat; None leaves it to the server, where a model that can think does. The model is
