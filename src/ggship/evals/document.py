@@ -99,6 +99,33 @@ class Place:
         """The list that stands here, or the one thing that does."""
         return self.items() if isinstance(self.node, yaml.SequenceNode) else [self]
 
+    def plain(self, depth: int = 0) -> Any:
+        """What stands here as plain values: mappings, lists, numbers, true, false, None; every other scalar is text."""
+        if depth > MAX_DEPTH:  # an anchor within itself
+            raise self.error(f"more than {MAX_DEPTH} levels deep")
+        if isinstance(self.node, yaml.MappingNode):
+            return {name: place.plain(depth + 1) for name, place in self.entries().items()}
+        if isinstance(self.node, yaml.SequenceNode):
+            return [place.plain(depth + 1) for place in self.items()]
+        text, kind = str(self.node.value), self.kind
+        if kind == "a number":
+            try:
+                return int(text) if text.lstrip("+-").isdigit() else self.number()
+            except UsageError:  # YAML's 0x1F and 1_000
+                return text
+        if kind == "true or false" and text in ("true", "false"):  # `yes` is a word here
+            return text == "true"
+        return None if kind == "nothing" else text
+
+    def texts(self, depth: int = 0) -> Iterator[str]:
+        """Every scalar here and below, as it was written."""
+        if isinstance(self.node, yaml.ScalarNode):
+            yield str(self.node.value)
+        elif depth <= MAX_DEPTH:
+            below = self.entries().values() if isinstance(self.node, yaml.MappingNode) else self.items()
+            for place in below:
+                yield from place.texts(depth + 1)
+
     def text(self) -> str:
         """The text that stands here, as it was written: `yes` and `007` stay words, whatever YAML thinks of them."""
         if not isinstance(self.node, yaml.ScalarNode) or self.kind == "nothing":
@@ -146,6 +173,8 @@ def parse_document(text: str, name: str) -> Place:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        if "nesting depth" in str(error.problem):  # libyaml 0.2.6 has a limit of its own, and reads ahead of ours
+            raise UsageError(f"more than {MAX_DEPTH} levels deep", where=f"{name}{line}") from error
         problem = f"not YAML: {error.problem or error.context}"
         if "nesting depth" in problem:  # newer libyaml stops by itself, before our own count comes to it
             problem = f"more than {MAX_DEPTH} levels deep"
