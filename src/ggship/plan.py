@@ -44,6 +44,11 @@ class PackageOptions:
     system: str | None = None
     template: str | None = None
     suite: Path | None = None
+    tags: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    judge: str | None = None
+    judge_prompt: Path | None = None
+    embedder: str | None = None
     evaluate: bool = True
     host: str | None = None
     runtime: str = "auto"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggship.bases import check_fit, find_base
 from ggship.bases.fingerprint import Fingerprint, fingerprint, require_possible
 from ggship.bases.model import Base
 from ggship.clock import Clock, SystemClock
 from ggship.digests import DigestCache
-from ggship.errors import GateFailed
+from ggship.errors import GateFailed, UsageError
 from ggship.needs import THIS, Machine
 from ggship.package import PackageInfo, read_package
 from ggship.pipeline import Outcome, Stage, run_stages, take_over
@@ -29,6 +29,10 @@ from ggship.runs.several import RunRef, read_runs
 from ggship.runtimes.model import Runtime
 from ggship.stages.base_file import BaseFile
 from ggship.stages.job import Job
+
+if TYPE_CHECKING:
+    from ggship.evals.report import Instrument
+    from ggship.evals.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,7 @@ def prepare(
         refuse_warnings(found)
     plan = decide(options, run, base, runtime, fit, route_of(run, base))
     prompt = plan_prompt(run, base, options, plan)
-    suite = None
-    if options.suite and options.evaluate:
-        from ggship.evals.load import load_suite
-
-        suite = load_suite(options.suite)
+    suite, plugins = _questions(options)
     digests = DigestCache()
     return Job(
         options=options,
@@ -98,6 +98,7 @@ def prepare(
         plan=plan,
         prompt=prompt,
         suite=suite,
+        plugins=plugins,
         runtime=runtime,
         digests=digests,
         clock=clock or SystemClock(),
@@ -106,6 +107,22 @@ def prepare(
         fingerprint=seen,
         candidate=candidate,
     )
+
+
+def _questions(options: PackageOptions) -> tuple[Suite | None, tuple[Instrument, ...]]:
+    """The suite that the user named, with its tags and plugins: refused now where it could not be judged later."""
+    if not options.suite or not options.evaluate:
+        if options.tags or options.plugins:
+            raise UsageError("--tag and --plugins are for a suite", hint="name it with --suite FILE")
+        return None, ()
+    from ggship.evals.graders import Graders
+    from ggship.evals.load import keep_tagged, load_suite
+    from ggship.evals.plugins import load_plugins
+
+    plugins = load_plugins(options.plugins)
+    suite = keep_tagged(load_suite(options.suite), options.tags)
+    Graders(options.judge, options.embedder, options.judge_prompt).check(suite)
+    return suite, plugins
 
 
 def stages_of(job: Job) -> list[Stage]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ggship.errors import UsageError
 from ggship.evals import Case, Suite, load_suite, parse_suite
 from ggship.evals.dump import render_suite
+from ggship.evals.load import keep_tagged
 from ggship.evals.suite import Assertion
 from ggship.evals.suite_schema import suite_schema
 from ggship.runtimes.model import ChatOptions, Message
@@ -118,6 +120,19 @@ MISTAKES = {
     TEST + "    assert: [{type: equals, value: a, weight: 0}]\ngates: [metric.equals >= 1]\n": "takes an assertion",
     TEST + "smoke: {stop: 1}\n": "did you mean `stops`?",
     "version: 1\ntests: [{messages: [{role: bot, content: a}]}]": "unknown role `bot`",
+    "version: 1\ntests: [{messages: [{role: user}]}]": "the key `content` is missing",
+    "version: 1\ntests: [{messages: [{role: user, content: a, tool_calls: []}]}]": "only the assistant calls tools",
+    "version: 1\ntests: [{messages: [{role: tool, content: a}]}]": "answers a call that no turn before it makes",
+    TEST + "    repeat: 0\n": "from 1 to 1000",
+    TEST + "    repeat: 2\n    passes: 3\n": "from 1 to 2",
+    TEST + "    tools: [{description: x}]\n": "the key `name` is missing",
+    TEST + "    tools: [{name: x, parametres: {}}]\n": "did you mean `parameters`?",
+    TEST + "    assert: [{type: latency}]\n": "`latency` needs a threshold",
+    TEST + "    assert: [{type: is-json, value: {type: objekt}}]\n": "not a JSON Schema",
+    TEST + "    assert: [{type: word-count, value: {mni: 1}}]\n": "{min: ..., max: ...} belongs here",
+    TEST + "    assert: [{type: word-count, value: {min: 3, max: 1}}]\n": "no answer could hold it",
+    TEST + "    assert: [{type: script, value: latn}]\n": "did you mean `latin`?",
+    TEST + "    assert: [{type: cites-law}]\n": "--plugins MODULE",
     "version: 1\ntests: [{messages: [{role: assistant, content: a}]}]": "ends with what the user says",
     "version: 1\ntests: " + "[" * 100_000: "levels deep",
     "version: 1\ntests: &a [*a]\n": "a mapping belongs here, not a list",
@@ -180,6 +195,7 @@ BEYOND = (
     "gate",
     "pass_rate",
 )
+BEYOND += ("no turn before", "only the assistant", "1 to 2", "JSON Schema", "belongs here", "could hold", "latin")
 BEYOND += ("scored test", "takes an", "ends with", "levels deep")
 
 
@@ -204,7 +220,10 @@ texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_
 checks = st.one_of(
     st.builds(Assertion, st.sampled_from(["contains", "not-icontains", "starts-with"]), texts, weight=st.floats(0, 9)),
     st.builds(Assertion, st.just("contains-all"), st.lists(texts, min_size=1, max_size=3).map(tuple), metric=texts),
-    st.builds(Assertion, st.just("rouge-l"), texts, st.floats(0, 1), unit=st.sampled_from(["auto", "char", "word"])),
+    st.builds(Assertion, st.just("rouge-l"), texts, st.floats(0, 1), unit=st.sampled_from(["auto", "char", "jieba"])),
+    st.builds(Assertion, st.just("is-json"), st.sampled_from([None, '{"properties":{"a":{"const":"{{x}}"}}}', "true"])),
+    st.builds(Assertion, st.just("word-count"), st.sampled_from(["3", '{"max":2.5,"min":1}'])),
+    st.builds(Assertion, st.just("latency"), threshold=st.floats(1, 1e6)),
 )
 cases = st.builds(
     lambda content, assertions, tags, options: Case(
@@ -213,15 +232,69 @@ cases = st.builds(
     texts | st.sampled_from(["{{x}}", r"\{{x}}", "{{{{", "a\n\n b:\t- #c", "no", "~", "12"]),
     st.lists(checks, max_size=3).map(tuple),
     st.lists(texts, max_size=2).map(tuple),
-    st.builds(ChatOptions, seed=st.integers(0, 9), num_ctx=st.none() | st.integers(1, 9), stop=st.just(("a",))),
+    st.builds(
+        ChatOptions,
+        seed=st.integers(0, 9),
+        num_ctx=st.none() | st.integers(1, 9),
+        stop=st.just(("a",)),
+        tools=st.sampled_from(
+            [(), ({"type": "function", "function": {"name": "no", "parameters": {"x": [1, None]}}},)]
+        ),
+    ),
 )
 
 
-@given(cases, st.sampled_from([(), ("pass_rate >= 0.5", "errors <= 0")]))
+CALLING = (
+    Message(role="user", content="a"),
+    Message(
+        role="assistant",
+        content="",
+        tool_calls=({"id": "c", "type": "function", "function": {"name": "law", "arguments": '{"a": "{{x}}"}'}},),
+    ),
+    Message(role="tool", content="{{x}}", tool_call_id="c"),
+)
+
+
+@given(
+    cases, st.sampled_from([(), ("pass_rate >= 0.5", "errors <= 0")]), st.sampled_from([(1, None), (3, None), (3, 2)])
+)
 @settings(deadline=None, max_examples=40)
-def test_a_made_suite_survives_being_written(case: Case, gates: tuple[str, ...]) -> None:
-    suite = Suite("made", (case,), gates, {"no-loops": 0.5})
+def test_a_made_suite_survives_being_written(
+    case: Case, gates: tuple[str, ...], repeat: tuple[int, int | None]
+) -> None:
+    other = replace(case, id="y", messages=CALLING, repeat=repeat[0], passes=repeat[1])
+    suite = Suite("made", (case, other), gates, {"no-loops": 0.5})
     assert parse_suite(render_suite(suite)).digest == suite.digest
+
+
+TAGGED = """
+version: 1
+gates: [pass_rate >= 1, metric.equals >= 1]
+tests:
+  - {id: a, prompt: A, tags: [zh, short], assert: [{type: equals, value: x}]}
+  - {id: b, prompt: B, tags: [en], assert: [{type: contains, value: x}]}
+  - {id: c, prompt: C}
+"""
+
+
+def test_tags_choose_among_the_tests() -> None:
+    suite = parse_suite(TAGGED)
+    assert keep_tagged(suite, ()) is suite
+    assert [case.id for case in keep_tagged(suite, ["zh"]).cases] == ["a"]
+    assert [case.id for case in keep_tagged(suite, ["en", "short"]).cases] == ["a", "b"]
+    assert keep_tagged(suite, ["zh"]).digest != suite.digest
+    with pytest.raises(UsageError, match="no test has the tag `zhh`") as caught:
+        keep_tagged(suite, ["zhh"])
+    assert caught.value.hint == "did you mean `zh`?"
+    with pytest.raises(UsageError, match="nothing to observe in the tests with these tags"):
+        keep_tagged(suite, ["en"])
+
+
+def test_thousands_of_tests_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    tests = "".join(f"- {{prompt: 'q{n}', assert: [{{type: contains, value: a}}]}}\n" for n in range(3_000))
+    path.write_text(f"version: 1\ntests:\n{tests}")
+    assert len(load_suite(path).cases) == 3_000
 
 
 def test_the_guide_names_every_assertion_and_gate() -> None:

@@ -3,12 +3,26 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+import rjieba
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_chinese import Rouge
+from sacrebleu.metrics import CHRF
 
 from ggship.evals import stats
-from ggship.evals.metrics import levenshtein, repetition, rouge_l, tokens, unit_of
+from ggship.evals.metrics import (
+    bleu,
+    bleu_tokens,
+    chrf,
+    levenshtein,
+    repetition,
+    rouge_l,
+    rouge_n,
+    rouge_tokens,
+    tokens,
+    unit_of,
+)
 
 # The reference splits tokens at sentence marks inside of them, which no tokenizer would leave there.
 chinese = st.text("合同书面通知房东押金的了。，", min_size=1, max_size=40)
@@ -30,6 +44,60 @@ def test_rouge_l_is_the_reference_librarys_by_character(left: str, right: str) -
 @given(words, words)
 def test_rouge_l_is_the_reference_librarys_by_word(left: list[str], right: list[str]) -> None:
     assert rouge_l(left, right) == pytest.approx(reference(left, right), abs=1e-9)
+
+
+# As a model writes: marks, quotes, dots, blank lines and foreign words, at which the reference parts sentences.
+prose = st.text("合同书面通知房东押金的了。，！？?”’….\n ab3", min_size=1, max_size=60).filter(
+    lambda text: text.strip()
+)
+
+
+@given(prose, prose)
+@settings(deadline=None)
+def test_the_figures_of_chatglm3s_demo(answer: str, label: str) -> None:
+    # finetune_demo/finetune_hf.py, compute_metrics: words cut by jieba, joined by spaces; BLEU of the words, 0..1.
+    answer, label = answer.strip(), label.strip()
+    ours, theirs = rjieba.cut(answer), rjieba.cut(label)
+    reference = Rouge().get_scores(" ".join(ours), " ".join(theirs))[0]
+    left, right = rouge_tokens(answer, "jieba"), rouge_tokens(label, "jieba")
+    assert rouge_n(left, right, 1) == pytest.approx(reference["rouge-1"]["f"], abs=1e-9)
+    assert rouge_n(left, right, 2) == pytest.approx(reference["rouge-2"]["f"], abs=1e-9)
+    assert rouge_l(left, right) == pytest.approx(reference["rouge-l"]["f"], abs=1e-9)
+    wanted = sentence_bleu([theirs], ours, smoothing_function=SmoothingFunction().method3)
+    assert bleu(bleu_tokens(answer, "jieba"), bleu_tokens(label, "jieba")) == pytest.approx(wanted, abs=1e-9)
+
+
+@given(prose, prose)
+@settings(deadline=None)
+def test_the_bleu_of_llama_factory_is_by_character(answer: str, label: str) -> None:
+    # train/sft/metric.py, ComputeSimilarity: list(label), list(pred); it reports a hundred times that.
+    wanted = sentence_bleu([list(label)], list(answer), smoothing_function=SmoothingFunction().method3)
+    assert bleu(bleu_tokens(answer, "char"), bleu_tokens(label, "char")) == pytest.approx(wanted, abs=1e-9)
+
+
+@given(words, words)
+def test_rouge_n_and_bleu_of_words(left: list[str], right: list[str]) -> None:
+    reference = Rouge().get_scores(" ".join(left), " ".join(right))[0]
+    assert rouge_n(left, right, 1) == pytest.approx(reference["rouge-1"]["f"], abs=1e-9)
+    assert rouge_n(left, right, 2) == pytest.approx(reference["rouge-2"]["f"], abs=1e-9)
+    wanted = sentence_bleu([right], left, smoothing_function=SmoothingFunction().method3)
+    assert bleu(left, right) == pytest.approx(wanted, abs=1e-9)
+
+
+@given(st.text("abc 合同\n", max_size=40), st.text("abc 合同\n", max_size=40))
+def test_chrf_is_sacrebleus(answer: str, label: str) -> None:
+    assert 100 * chrf(answer, label) == pytest.approx(CHRF().sentence_score(answer, [label]).score, abs=1e-9)
+
+
+def test_nothing_said_scores_nothing() -> None:
+    assert [rouge_n([], ["a"], 1), rouge_l([], ["a"]), bleu([], ["a"]), bleu(["a"], []), chrf("", "a")] == [0.0] * 5
+
+
+def test_half_a_million_characters_are_scored_in_time() -> None:
+    answer, label = "合同书面通知" * 80_000, "应当书面通知房东。"
+    assert 0 < chrf(answer, label) < 0.1
+    assert 0 < rouge_l(rouge_tokens(answer, "char"), rouge_tokens(label, "char")) < 0.1
+    assert bleu(bleu_tokens(answer, "char"), bleu_tokens(label, "char")) < 0.1
 
 
 @given(st.text(max_size=50), st.text(max_size=50))

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from ggship.errors import ServerError, ServerUnreachable, UsageError
-from ggship.evals import to_json
+from ggship.evals import parse_suite, to_json
+from ggship.evals.codec import from_json
+from ggship.evals.html import render_html
+from ggship.evals.instruments import Instruments
 from ggship.evals.patterns import Patterns
 from ggship.runtimes.model import Answer
 
@@ -110,8 +113,8 @@ def test_an_endless_regex_is_an_error_of_its_case_alone(run: Any, scripted: Any,
       - {id: bad, prompt: q, assert: [{type: regex, value: '(a+)+$'}]}
       - {id: good, prompt: q, assert: [{type: regex, value: 'b$'}]}
     """
-    with Patterns(limit=0.3) as patterns:
-        report = run(suite(text), scripted(otherwise="a" * 40 + "b"), patterns=patterns)
+    quick = Instruments(patterns=Patterns(limit=0.3))
+    report = run(suite(text), scripted(otherwise="a" * 40 + "b"), instruments=quick)
     assert [case.tuned.outcome for case in report.cases] == ["error", "pass"]
     assert report.cases[0].tuned.text.endswith("ab")
     assert "took longer" in report.cases[0].tuned.error
@@ -164,8 +167,8 @@ def test_metrics_are_averaged_over_the_cases_that_are_judged(run: Any, scripted:
       - {prompt: q2, assert: [{type: equals, value: no}], weight: 0}
       - {prompt: q3, assert: [{type: equals, value: no}, {type: regex, value: '(a+)+$'}]}
     """
-    with Patterns(limit=0.3) as patterns:
-        report = run(suite(text), scripted({"q3": "a" * 40 + "b"}, otherwise="right"), patterns=patterns)
+    quick = Instruments(patterns=Patterns(limit=0.3))
+    report = run(suite(text), scripted({"q3": "a" * 40 + "b"}, otherwise="right"), instruments=quick)
     assert [case.tuned.outcome for case in report.cases] == ["pass", "fail", "error"]
     assert report.tuned.metrics == {"equals": 1.0}
     assert report.gates[0].observed == 1.0
@@ -187,3 +190,101 @@ def test_weights_shift_the_pass_rate(run: Any, scripted: Any, suite: Any) -> Non
 def test_lone_surrogates_do_not_stop_the_report(run: Any, scripted: Any, capitals: Any) -> None:
     report = run(capitals, scripted({**RIGHT, "France?": "Paris \ud83d\x00"}))
     assert report.cases[0].tuned.text == "Paris \ufffd\x00"
+
+
+REPEATED = """
+version: 1
+gates: [pass_rate >= 0]
+tests:
+  - id: often
+    prompt: q
+    repeat: 3
+    passes: 2
+    options: {temperature: 1, seed: 7}
+    assert: [{type: contains, value: a}]
+"""
+
+
+class BySeed:
+    """Answers as the seed says."""
+
+    label = model = "by-seed"
+
+    def __init__(self, answers: dict[int, Any]) -> None:
+        self.answers = answers
+
+    def chat(self, messages: Any, options: Any) -> Answer:
+        said = self.answers.get(options.seed, "warm")
+        if isinstance(said, Exception):
+            raise said
+        return Answer(said, "stop", 0.5, tokens=1)
+
+    def digest(self) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "score", "text"),
+    [
+        ({7: "a", 8: "b", 9: "a"}, "pass", 2 / 3, "a"),
+        ({7: "a", 8: "b", 9: "b"}, "fail", 1 / 3, "b"),
+        ({7: "a", 8: "a", 9: ServerError("broke", status=500)}, "error", None, ""),
+    ],
+)
+def test_a_case_asked_often_passes_where_enough_answers_do(
+    run: Any, suite: Any, answers: Any, outcome: str, score: float, text: str
+) -> None:
+    report = run(suite(REPEATED), BySeed(answers))
+    result = report.cases[0].tuned
+    assert (result.outcome, result.score, result.text) == (
+        outcome,
+        score if score is None else pytest.approx(score),
+        text,
+    )
+    assert [one.text for one in result.attempts if one.outcome != "error"] == [
+        said for said in answers.values() if isinstance(said, str)
+    ]
+    assert from_json(to_json(report)) == report
+    if outcome != "error":
+        assert report.tuned.metrics["contains"] == pytest.approx(score)
+        assert result.checks[0].reason.startswith(f"{round(3 * score)} of 3 times: ")
+
+
+def test_every_repeat_is_smoke_checked(run: Any, suite: Any) -> None:
+    report = run(suite(REPEATED), BySeed({7: "a", 8: "a", 9: "a<|im_end|>"}))
+    broken = next(check for check in report.smoke if check.name == "no-leaks")
+    assert (broken.outcome, broken.cases) == ("fail", ("often",))
+
+
+def test_differing_from_the_base_is_asked_of_the_tuned_model_alone(run: Any, scripted: Any, suite: Any) -> None:
+    text = "{version: 1, gates: [pass_rate >= 1], tests: [{prompt: q, assert: [{type: differs-from-base}]}]}"
+    same = run(suite(text), scripted(otherwise="old"), scripted(otherwise="old", label="base"))
+    assert (same.cases[0].tuned.outcome, same.cases[0].base.outcome) == ("fail", "pass")
+    new = run(suite(text), scripted(otherwise="new"), scripted(otherwise="old", label="base"))
+    assert new.cases[0].tuned.outcome == "pass"
+    with pytest.raises(UsageError, match="`differs-from-base` needs the base"):
+        run(suite(text), scripted())
+
+
+def test_a_call_of_a_tool_is_an_answer(run: Any, scripted: Any, suite: Any) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "law", "arguments": "{}"}}
+    text = """
+    version: 1
+    defaults: {tools: [{name: law, parameters: {type: object}}]}
+    tests: [{prompt: q, assert: [{type: is-valid-openai-tools-call}, {type: tool-call-f1, value: [law]}]}]
+    """
+    tuned = scripted(otherwise=Answer("", "tool_calls", 0.5, tool_calls=(call,)))
+    report = run(suite(text), tuned)
+    assert report.passed, report.verdict.reasons
+    assert tuned.options[1].tools[0]["function"]["name"] == "law"
+    assert from_json(to_json(report)) == report
+    assert "calls <code>law</code>" in render_html(report)
+
+
+def test_a_large_suite_is_run_and_reported(run: Any, scripted: Any) -> None:
+    tests = "".join(
+        f"- {{id: c{n}, prompt: q{n}, assert: [{{type: contains, value: a}}, {{type: regex, value: 'a'}}]}}\n"
+        for n in range(1_000)
+    )
+    report = run(parse_suite(f"version: 1\ntests:\n{tests}"), scripted(otherwise="a"))
+    assert report.tuned.passes == 1_000

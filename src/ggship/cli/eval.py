@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ggship.cli.options import host_option, json_option
+from ggship.cli.options import host_option, json_option, suite_options
 from ggship.cli.terminal import Steps, Terminal
 from ggship.errors import GateFailed
 
@@ -43,30 +43,40 @@ class Rules(click.types.StringParamType):
     metavar="EXPR",
     help="One more rule: 'pass_rate >= 0.9'. Several in the variable: with semicolons.",
 )
+@suite_options
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
 @host_option
 @json_option
 @click.pass_obj
 def eval(
     terminal: Terminal,
+    /,
     model: str,
     suite: Path | None,
     against: str,
     gates: tuple[str, ...],
     out: Path | None,
     host: str | None,
+    tags: tuple[str, ...],
+    plugins: tuple[str, ...],
+    **graders: Any,
 ) -> None:
     """Ask MODEL its suite again and say whether the gates hold (exit 3 where they do not)."""
     from ggship.clock import SystemClock
     from ggship.evals import add_gates, summary_rows
+    from ggship.evals.graders import Graders, equip
+    from ggship.evals.load import keep_tagged
+    from ggship.evals.plugins import load_plugins
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
+    known = load_plugins(plugins)
     with (
         terminal.steps() as steps,
         _subjects(terminal, steps, model, against, suite, host) as (tuned, base, questions, tokens),
     ):
-        questions = add_gates(questions, gates) if gates else questions
+        questions = add_gates(keep_tagged(questions, tags), gates)
+        instruments, used = equip(questions, Graders(**graders, host=host), known)
         steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
         report = evaluate(
             questions,
@@ -76,6 +86,8 @@ def eval(
             on_case=lambda done: steps.advance(1, done.total),
             special_tokens=tokens,
             rival="base" if against == "base" else "other",
+            instruments=instruments,
+            used=used,
         )
         steps.done(summary_rows(report)[0][1])
     if out:

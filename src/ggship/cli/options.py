@@ -81,6 +81,37 @@ runtime_option = click.option(
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and what it takes.")
 pull_option = click.option("--pull", is_flag=True, help="Allow downloading the base.")
+plugins_option = click.option(
+    "--plugins",
+    multiple=True,
+    metavar="MODULE",
+    help="A Python module or file with assertions of your own; it is run. Several times.",
+)
+judge_options = (
+    click.option(
+        "--judge", metavar="MODEL", help="Decides llm-rubric: URL#MODEL (key in GGSHIP_JUDGE_KEY), or a name."
+    ),
+    click.option(
+        "--judge-prompt",
+        type=click.Path(path_type=Path),
+        help="A file with what the judge is told, in place of ggship's own words.",
+    ),
+    click.option(
+        "--embedder", metavar="MODEL", help="For `similar`: URL#MODEL (key in GGSHIP_EMBEDDER_KEY), or a name."
+    ),
+)
+tag_option = click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Only the tests with this tag, or one of several."
+)
+
+
+def suite_options(command: Command) -> Command:
+    """What every command that asks a suite has: --tag, --plugins, and the models that judge."""
+    for option in (*reversed(judge_options), plugins_option, tag_option):
+        command = option(command)
+    return command
+
+
 strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
 allow_pickle_option = click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, nothing but tensors (needs ggship[hf])."

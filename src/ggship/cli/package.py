@@ -20,6 +20,7 @@ from ggship.cli.options import (
     runtime_option,
     scale_option,
     strict_option,
+    suite_options,
 )
 from ggship.cli.terminal import Terminal, warn_of
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="A system prompt for every conversation.")
 @click.option("--template", metavar="REF", help="The chat template of training: a Jinja file, or a family (chatml).")
 @click.option("--suite", type=click.Path(path_type=Path), help="Questions that must be passed.")
+@suite_options
 @click.option("--no-eval", is_flag=True, help="Only the smoke test, no suite.")
 @host_option
 @runtime_option

@@ -74,10 +74,13 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind) or is_typeddict(kind):
         fields = _hints(kind)
         mapping = _checked(dict, value, where)
+        optional: frozenset[str] = getattr(kind, "__optional_keys__", frozenset())
         for name in {**fields, **mapping}:
-            if name not in fields or name not in mapping:
+            if name not in fields or (name not in mapping and name not in optional):
                 raise BadFile(f"the field `{name}` is {'unknown' if name in mapping else 'missing'}", where=where)
-        made: Mapping[str, Any] = {name: _read(of, mapping[name], f"{where}: {name}") for name, of in fields.items()}
+        made: Mapping[str, Any] = {
+            name: _read(of, mapping[name], f"{where}: {name}") for name, of in fields.items() if name in mapping
+        }
         return kind(**made)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):  # in these values only ever X | None

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ggship.errors import UsageError
-from ggship.evals import assertions, gates, metrics, smoke
+from ggship.evals import gates, smoke
 from ggship.evals.document import Place, did_you_mean, parse_document, read_document
+from ggship.evals.load_assert import read_assertion
+from ggship.evals.load_turns import read_messages, read_tools
 from ggship.evals.suite import DEFAULT_GATES, Assertion, Case, Suite
-from ggship.runtimes.model import ChatOptions, Message
+from ggship.runtimes.model import ChatOptions
 
 SUITE_KEYS = ("version", "name", "description", "defaults", "tests", "gates", "smoke")
-DEFAULT_KEYS = ("options", "system", "vars", "assert")
-TEST_KEYS = ("id", "description", "prompt", "messages", "system", "vars", "assert", "tags", "weight", "options")
-ASSERT_KEYS = ("type", "value", "threshold", "weight", "metric", "unit")
+DEFAULT_KEYS = ("options", "system", "vars", "assert", "repeat", "passes", "tools")
+TEST_KEYS = (
+    "id",
+    "description",
+    "prompt",
+    "messages",
+    "system",
+    "vars",
+    "assert",
+    "tags",
+    "weight",
+    "options",
+    "repeat",
+    "passes",
+    "tools",
+)
 OPTION_KEYS = ("temperature", "seed", "num_predict", "num_ctx", "stop")
-ROLES = ("system", "user", "assistant")
-_VARIABLE = re.compile(r"(\\\{\{)|\{\{\s*([^{}]*?)\s*\}\}")
+MOST_REPEATS = 1_000
 
 
 def load_suite(path: Path) -> Suite:
     """The suite in that file. Every mistake is a UsageError that names file, line and the nearest right word."""
-    return _suite(read_document(path), path.stem)
+    return read_suite(read_document(path), path.stem)
 
 
 def parse_suite(text: str, name: str = "suite") -> Suite:
     """The suite in that text."""
-    return _suite(parse_document(text, name), name)
+    return read_suite(parse_document(text, name), name)
 
 
 def add_gates(suite: Suite, rules: Iterable[str]) -> Suite:
@@ -38,38 +52,80 @@ def add_gates(suite: Suite, rules: Iterable[str]) -> Suite:
     return replace(suite, gates=(*suite.gates, *(gates.parse_gate(rule, suite.metrics).rule for rule in rules)))
 
 
-def _suite(root: Place, name: str) -> Suite:
+def keep_tagged(suite: Suite, tags: Iterable[str]) -> Suite:
+    """The suite with those cases alone that have one of the tags; all of them without any tag.
+
+    UsageError where a tag is on no case, and where a gate speaks of what is no longer asked.
+    """
+    wanted = set(tags)
+    if not wanted:
+        return suite
+    there = {tag for case in suite.cases for tag in case.tags}
+    for tag in sorted(wanted - there):
+        raise UsageError(f"no test has the tag `{tag}`", hint=did_you_mean(tag, there) if there else "no test has tags")
+    kept = replace(suite, cases=tuple(case for case in suite.cases if wanted & set(case.tags)))
+    for rule in kept.gates:
+        try:
+            gates.parse_gate(rule, kept.metrics)
+        except UsageError as error:
+            raise UsageError(
+                f"the gate `{rule}` has nothing to observe in the tests with these tags", hint=error.hint
+            ) from error
+    return kept
+
+
+def read_suite(root: Place, name: str, mistakes: list[UsageError] | None = None) -> Suite:
+    """The suite at that place. mistakes: where those of tests and gates are kept; without it the first is raised."""
     fields = root.fields(SUITE_KEYS, required=("version", "tests"))
     version = fields["version"].integer(0, 10**6)
     if version != 1:
         raise fields["version"].error(f"version {version} of suites is not known", "this ggship reads `version: 1`")
     defaults = fields["defaults"].fields(DEFAULT_KEYS) if "defaults" in fields else {}
-    cases: dict[str, Case] = {}
-    places: dict[str, Place] = {}
-    for number, test in enumerate(fields["tests"].items(), start=1):
-        case = _case(test, number, defaults)
-        if case.id in cases:
-            raise test.error(f"two tests have the id `{case.id}`", f"the first is in line {places[case.id].line}")
-        cases[case.id], places[case.id] = case, test
-    if not cases:
+    tests = fields["tests"].items()
+    if not tests:
         raise fields["tests"].error("the suite has no tests", "put at least one under `tests:`")
     suite = Suite(
         name=fields["name"].text() if "name" in fields else name,
-        cases=tuple(cases.values()),
+        cases=_cases(tests, defaults, mistakes),
         smoke=_smoke(fields["smoke"]) if "smoke" in fields else {},
     )
-    return replace(suite, gates=_gates(fields.get("gates"), suite))
+    return replace(suite, gates=_gates(fields.get("gates"), suite, mistakes))
 
 
-def _gates(place: Place | None, suite: Suite) -> tuple[str, ...]:
+def _cases(
+    tests: Iterable[Place], defaults: Mapping[str, Place], mistakes: list[UsageError] | None
+) -> tuple[Case, ...]:
+    cases: dict[str, Case] = {}
+    places: dict[str, Place] = {}
+    for number, test in enumerate(tests, start=1):
+        with _kept(mistakes):
+            case = _case(test, number, defaults)
+            if case.id in cases:
+                raise test.error(f"two tests have the id `{case.id}`", f"the first is in line {places[case.id].line}")
+            cases[case.id], places[case.id] = case, test
+    return tuple(cases.values())
+
+
+@contextmanager
+def _kept(mistakes: list[UsageError] | None) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        if mistakes is None:
+            raise
+        mistakes.append(error)
+
+
+def _gates(place: Place | None, suite: Suite, mistakes: list[UsageError] | None) -> tuple[str, ...]:
     if place is None:
         return DEFAULT_GATES if any(case.scored_weight for case in suite.cases) else ()
     rules = []
     for item in place.items():
-        try:
-            rules.append(gates.parse_gate(item.text(), suite.metrics).rule)
-        except UsageError as error:
-            raise item.error(error.message, error.hint) from error
+        with _kept(mistakes):
+            try:
+                rules.append(gates.parse_gate(item.text(), suite.metrics).rule)
+            except UsageError as error:
+                raise item.error(error.message, error.hint) from error
     return tuple(rules)
 
 
@@ -81,19 +137,30 @@ def _case(test: Place, number: int, defaults: Mapping[str, Place]) -> Case:
     fields = test.fields(TEST_KEYS)
     variables = {**_variables(defaults.get("vars")), **_variables(fields.get("vars"))}
     checks = tuple(
-        _assertion(item, variables)
+        read_assertion(item, variables)
         for place in (defaults.get("assert"), fields.get("assert"))
         if place is not None
         for item in place.items()
     )
+    repeat, passes = _repeat(fields, defaults)
+    tools = read_tools(fields.get("tools") or defaults.get("tools"))
     return Case(
         id=_name(fields["id"]) if "id" in fields else f"case-{number}",
-        messages=_messages(test, fields, defaults, variables),
+        messages=read_messages(test, fields, defaults, variables),
         assertions=checks,
         tags=tuple(item.text() for item in fields["tags"].items_or_one()) if "tags" in fields else (),
         weight=_weight(test, fields.get("weight"), checks),
-        options=_options(fields.get("options"), _options(defaults.get("options"), ChatOptions())),
+        options=replace(_options(fields.get("options"), _options(defaults.get("options"), ChatOptions())), tools=tools),
+        repeat=repeat,
+        passes=passes,
     )
+
+
+def _repeat(fields: Mapping[str, Place], defaults: Mapping[str, Place]) -> tuple[int, int | None]:
+    place = fields.get("repeat") or defaults.get("repeat")
+    repeat = place.integer(1, MOST_REPEATS) if place else 1
+    wanted = fields.get("passes") or (defaults.get("passes") if "repeat" not in fields else None)
+    return repeat, wanted.integer(1, repeat) if wanted else None
 
 
 def _weight(test: Place, place: Place | None, checks: tuple[Assertion, ...]) -> float:
@@ -109,91 +176,11 @@ def _weight(test: Place, place: Place | None, checks: tuple[Assertion, ...]) -> 
     return weight
 
 
-def _messages(
-    test: Place, fields: Mapping[str, Place], defaults: Mapping[str, Place], variables: Mapping[str, str]
-) -> tuple[Message, ...]:
-    if ("prompt" in fields) == ("messages" in fields):
-        raise test.error("a test has either `prompt` or `messages`, and one of them it needs")
-    turns: list[Message] = []
-    if "prompt" in fields:
-        turns.append(Message(role="user", content=_text(fields["prompt"], variables)))
-    for item in fields["messages"].items() if "messages" in fields else ():
-        turn = item.fields(("role", "content"), required=("role", "content"))
-        role = turn["role"].text()
-        if role not in ROLES:
-            raise turn["role"].error(f"unknown role `{role}`", did_you_mean(role, ROLES))
-        turns.append(Message(role=role, content=_text(turn["content"], variables)))
-    if not turns or turns[-1]["role"] != "user":
-        raise test.error("a conversation ends with what the user says: that is what the model answers")
-    system = fields.get("system") or defaults.get("system")
-    if system is not None and turns[0]["role"] != "system":
-        turns.insert(0, Message(role="system", content=_text(system, variables)))
-    elif "system" in fields:
-        raise fields["system"].error("the conversation already begins with a system message")
-    return tuple(turns)
-
-
-def _assertion(place: Place, variables: Mapping[str, str]) -> Assertion:
-    fields = place.fields(ASSERT_KEYS, required=("type",))
-    type_ = fields["type"].text()
-    if type_ not in assertions.names():
-        raise fields["type"].error(f"unknown assertion `{type_}`", did_you_mean(type_, assertions.names()))
-    kind = assertions.kind_of(type_)
-    if "threshold" in fields and kind.threshold_is == "none":
-        raise fields["threshold"].error(f"`{type_}` has no threshold: it holds or it does not")
-    if "unit" in fields and not kind.counts_tokens:
-        raise fields["unit"].error(f"`{type_}` counts no tokens, so it has no unit")
-    threshold = kind.threshold
-    if "threshold" in fields:
-        threshold = fields["threshold"].number(0, 1 if kind.threshold_is == "score" else 10**9)
-    unit = fields["unit"].text() if "unit" in fields else "auto"
-    if unit not in metrics.UNITS:
-        raise fields["unit"].error(f"unknown unit `{unit}`", did_you_mean(unit, metrics.UNITS))
-    return Assertion(
-        type=type_,
-        value=_value(place, fields.get("value"), kind, type_, variables),
-        threshold=threshold,
-        weight=fields["weight"].number(0, 10**6) if "weight" in fields else 1.0,
-        metric=fields["metric"].text() if "metric" in fields else "",
-        unit=unit,
-    )
-
-
-def _value(
-    place: Place, value: Place | None, kind: assertions.Kind, type_: str, variables: Mapping[str, str]
-) -> str | tuple[str, ...] | None:
-    if kind.value == "none":
-        if value is not None:
-            raise value.error(f"`{type_}` takes no value")
-        return None
-    if value is None:
-        raise place.error(f"`{type_}` needs a value: {kind.about}")
-    if kind.value == "texts":
-        texts = tuple(_nonempty(item, variables, type_) for item in value.items())
-        if not texts:
-            raise value.error(f"`{type_}` needs at least one text")
-        return texts
-    text = _text(value, variables) if kind.name == "equals" else _nonempty(value, variables, type_)
-    if kind.validate is not None:
-        try:
-            kind.validate(text)
-        except UsageError as error:
-            raise value.error(error.message, error.hint) from error
-    return text
-
-
 def _name(place: Place) -> str:
     name = place.text().strip()
     if not name:
         raise place.error("an id needs at least one letter")
     return name
-
-
-def _nonempty(place: Place, variables: Mapping[str, str], type_: str) -> str:
-    text = _text(place, variables)
-    if not text.strip():
-        raise place.error(f"the value of `{type_}` is empty: every answer or none would hold it")
-    return text
 
 
 def _options(place: Place | None, inherited: ChatOptions) -> ChatOptions:
@@ -213,18 +200,3 @@ def _options(place: Place | None, inherited: ChatOptions) -> ChatOptions:
 
 def _variables(place: Place | None) -> dict[str, str]:
     return {name: value.text() for name, value in place.entries().items()} if place is not None else {}
-
-
-def _text(place: Place, variables: Mapping[str, str]) -> str:
-    r"""The text with {{name}} filled in; \{{ stands for two braces. Nothing in it is ever run."""
-
-    def fill(match: re.Match[str]) -> str:
-        if match.group(1):
-            return "{{"
-        name = match.group(2)
-        if name not in variables:
-            near = did_you_mean(name, variables) if variables else "this test has no `vars`"
-            raise place.error(f"unknown variable `{name}`", near + r"; for braces as they are write \{{")
-        return variables[name]
-
-    return _VARIABLE.sub(fill, place.text())

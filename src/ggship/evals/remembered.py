@@ -75,7 +75,7 @@ class Answers:
             kept = json.loads(self._path.read_text("utf-8"))
             if kept["key"] != key:
                 return None
-            answers = {question: Answer(**fields) for question, fields in kept["answers"].items()}
+            answers = {question: _answer(fields) for question, fields in kept["answers"].items()}
             found = Remembered(kept["label"], kept["model"], kept["digest"], answers)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -96,8 +96,14 @@ class Answers:
         write_text(self._path, json.dumps(kept))
 
 
+def _answer(fields: Mapping[str, Any]) -> Answer:
+    return Answer(**{**fields, "tool_calls": tuple(fields["tool_calls"])})
+
+
 def _whole(suite: Suite, answers: Mapping[str, Answer]) -> bool:
-    return all(_question(case.messages, case.options) in answers for case in suite.cases)
+    return all(
+        _question(case.messages, options) in answers for case in suite.cases for options in case.options_of_repeats()
+    )
 
 
 def _question(messages: Sequence[Message], options: ChatOptions) -> str:

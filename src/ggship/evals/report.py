@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ggship.evals.reference import Reference
-from ggship.runtimes.model import Message
+from ggship.runtimes.model import Message, ToolCall
 
 Outcome = Literal["pass", "fail", "error"]
 Rival = Literal["base", "other"]
@@ -29,12 +29,28 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of several answers to the same case, each with the next seed; its fields are those of a result."""
+
+    outcome: Outcome
+    text: str = ""
+    finish: str = ""
+    score: float | None = None
+    checks: tuple[Checked, ...] = ()
+    error: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How one model did on one case.
 
     outcome: pass or fail by the assertions; error where there was no answer or it could not be judged, never counted
     as either. score: weighted mean of the assertions, 0..1, None where there was none to score. finish: "stop" where
-    the model ended by itself.
+    the model ended by itself. tool_calls: what it called.
+
+    attempts: every answer, where the case was asked several times; then `text` is the first that came out as the case
+    did, a check holds where it held often enough, and scores are means.
     """
 
     outcome: Outcome
@@ -46,6 +62,8 @@ class Result:
     thinking: str = ""
     tokens: int | None = None
     prompt_tokens: int | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +161,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Instrument:
+    """What answers were judged with beside ggship itself.
+
+    kind: judge, embedder, plugins (assertions of the user's own) or words (what cut Chinese into words). name: the
+    model, module or package with its version; digest: of the model or the module's source, None where it is not known.
+    prompt: what a judge is told.
+    """
+
+    kind: Literal["judge", "embedder", "plugins", "words"]
+    name: str
+    digest: str | None = None
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the tuned model may go live; reasons: one line for each thing that stands against it."""
 
@@ -173,6 +206,7 @@ class Report:
     rival: Rival = "base"
     provenance: tuple[tuple[str, str], ...] = ()
     reference: Reference | None = None
+    instruments: tuple[Instrument, ...] = ()
     verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
 
     @property

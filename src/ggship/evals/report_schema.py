@@ -35,7 +35,7 @@ def _object(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "description": inspect.cleandoc(kind.__doc__ or ""),
         "additionalProperties": False,
-        "required": list(properties),
+        "required": [name for name in properties if name not in getattr(kind, "__optional_keys__", ())],
         "properties": properties,
     }
 

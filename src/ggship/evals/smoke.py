@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from ggship.evals.marks import escape_odd
 from ggship.evals.metrics import repetition
@@ -25,6 +26,7 @@ _LEAKS = re.compile(
     r"|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]|<</?SYS>>|<(?:start|end)_of_turn>|</s>|\[gMASK\]"
     r"|<\|im_(?:start|end)\b"
 )
+ENDED = ("stop", "tool_calls", "function_call")  # what servers say where a model ended by itself
 TAIL_CHARACTERS = 4000  # a loop shows at the end; over a long text even good prose repeats short n-grams
 
 
@@ -43,7 +45,7 @@ def smoke_suite(prompts: Sequence[str] = (), *, system: str | None = None) -> Su
 
 def empty(case: CaseReport) -> str:
     """Why the answer counts as empty, or ""."""
-    if case.tuned.text.strip():
+    if case.tuned.text.strip() or case.tuned.tool_calls:
         return ""
     return "only thinking, no answer" if case.tuned.thinking.strip() else "the answer is empty"
 
@@ -51,7 +53,7 @@ def empty(case: CaseReport) -> str:
 def unstopped(case: CaseReport) -> str:
     """Why the answer did not end by itself, or ""."""
     finish = case.tuned.finish
-    if finish == "stop":
+    if finish in ENDED:
         return ""
     cut = f"cut after {case.tuned.tokens} tokens" if case.tuned.tokens else "cut"
     return cut if finish == "length" else f"ended with “{finish or 'nothing said'}”"
@@ -62,23 +64,37 @@ def leak(case: CaseReport, special_tokens: Collection[str] = ()) -> str:
 
     special_tokens: the model's control tokens as text, beyond those that chat templates are known for.
     """
-    asked = "\n".join(message["content"] for message in case.messages)
-    found = [match.group() for match in _LEAKS.finditer(case.tuned.text)]
-    # ChatGLM's `sop` is a token and a part of "philosophy": a token of letters alone proves nothing.
-    found += [token for token in special_tokens if token and not token.isalnum() and token in case.tuned.text]
-    leaked = [token for token in dict.fromkeys(found) if token not in asked]
+    leaked = leaks(case.tuned.text, case.messages, special_tokens)
     return f"template tokens in the answer: {' '.join(leaked[:5])}" if leaked else ""
+
+
+def leaks(text: str, messages: Sequence[Message], special_tokens: Collection[str] = ()) -> list[str]:
+    """The template tokens that stand in the text and not in the conversation before it."""
+    asked = "\n".join(message["content"] for message in messages)
+    found = [match.group() for match in _LEAKS.finditer(text)]
+    # ChatGLM's `sop` is a token and a part of "philosophy": a token of letters alone proves nothing.
+    found += [token for token in special_tokens if token and not token.isalnum() and token in text]
+    return [token for token in dict.fromkeys(found) if token not in asked]
 
 
 def loop(case: CaseReport) -> str:
     """How much of the answer's end goes round in circles, or ""."""
-    tail = case.tuned.text[-TAIL_CHARACTERS:]
-    words = tail.split()
-    by_word = repetition(words, 4) if len(words) >= 24 else 0.0
-    by_character = repetition("".join(words), 8) if len(tail) >= 48 else 0.0
+    by_word, by_character = _repeats(case.tuned.text)
     if by_word <= 0.5 and by_character <= 0.6:
         return ""
     return f"{max(by_word, by_character):.0%} of it repeats what stood there before"
+
+
+def repeats(text: str) -> float:
+    """The share of the text's end that stood there before: by 4 words or 8 characters, whichever is more."""
+    return max(_repeats(text))
+
+
+def _repeats(text: str) -> tuple[float, float]:
+    tail = text[-TAIL_CHARACTERS:]
+    words = tail.split()
+    by_word = repetition(words, 4) if len(words) >= 24 else 0.0
+    return by_word, repetition("".join(words), 8) if len(tail) >= 48 else 0.0
 
 
 Test = Callable[[CaseReport], str]
@@ -105,7 +121,7 @@ def check_smoke(
 
     allowed: by check, the share of answers that may break it.
     """
-    answered = [case for case in cases if case.tuned.finish or case.tuned.outcome != "error"]
+    answered = [one for case in cases for one in _each_answer(case) if one.tuned.finish or one.tuned.outcome != "error"]
     tests: dict[str, Test] = {
         "answers": empty,
         "stops": unstopped,
@@ -115,6 +131,19 @@ def check_smoke(
     limits = allowed or {}
     each = (_each(name, test, answered, limits.get(name, 0.0)) for name, test in tests.items())
     return (*each, _differs(cases) if rival == "base" else SmokeCheck(DIFFERS, "skipped", "not asked beside its base"))
+
+
+def _each_answer(case: CaseReport) -> list[CaseReport]:
+    """The case, once for each time that it was asked."""
+    if not case.tuned.attempts:
+        return [case]
+    return [
+        replace(
+            case, tuned=replace(case.tuned, text=one.text, finish=one.finish, tool_calls=one.tool_calls, attempts=())
+        )
+        for one in case.tuned.attempts
+        if one.finish
+    ]
 
 
 def _each(name: str, test: Test, answered: Sequence[CaseReport], allowed: float) -> SmokeCheck:

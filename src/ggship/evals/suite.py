@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ggship.runtimes.model import ChatOptions, Message
@@ -18,9 +18,10 @@ class Assertion:
     """One thing that an answer must hold, in promptfoo's shape.
 
     type: a name of `assertions.REGISTRY`, with `not-` in front where it must not hold. value: what to compare with;
-    None where the type needs nothing. weight: share in the case's score; 0 records it and lets it decide nothing.
-    metric: the name under which its score is averaged over the suite (`metric.NAME` in gates); the type's own unless
-    given. unit: char, word or auto, for types that count tokens.
+    None where the type needs nothing, canonical JSON text where it takes anything else than texts. weight: share in
+    the case's score; 0 records it and lets it decide nothing. metric: the name under which its score is averaged over
+    the suite (`metric.NAME` in gates); the type's own unless given. unit: char, word, jieba or auto, for types that
+    count tokens.
     """
 
     type: str
@@ -40,6 +41,9 @@ class Assertion:
 class Case:
     """One conversation to be answered. weight: share in the pass rate; 0 where it is only asked and shown.
 
+    repeat: how often it is asked, each time with the next seed. It passes where it passes `passes` times, all unless
+    told; its score is the mean.
+
     Law: what no assertion decides is not scored: `scored_weight` is 0 where each of them weighs 0, or there is none.
     """
 
@@ -49,6 +53,17 @@ class Case:
     tags: tuple[str, ...] = ()
     weight: float = 1.0
     options: ChatOptions = field(default_factory=ChatOptions)
+    repeat: int = 1
+    passes: int | None = None
+
+    def options_of_repeats(self) -> list[ChatOptions]:
+        """How it is asked, each time."""
+        return [replace(self.options, seed=self.options.seed + number) for number in range(self.repeat)]
+
+    @property
+    def wanted_passes(self) -> int:
+        """How many of the repeats must pass."""
+        return self.repeat if self.passes is None else self.passes
 
     @property
     def scored_weight(self) -> float:
@@ -97,7 +112,7 @@ def _case(case: Case) -> dict[str, Any]:
     options = case.options
     return {
         "id": case.id,
-        "messages": [{"role": message["role"], "content": message["content"]} for message in case.messages],
+        "messages": [dict(message) for message in case.messages],
         "assertions": [
             {
                 "type": item.type,
@@ -117,5 +132,7 @@ def _case(case: Case) -> dict[str, Any]:
             "num_predict": options.num_predict,
             "num_ctx": options.num_ctx,
             "stop": list(options.stop),
+            **({"tools": list(options.tools)} if options.tools else {}),
         },
+        **({"repeat": [case.repeat, case.wanted_passes]} if case.repeat > 1 else {}),
     }

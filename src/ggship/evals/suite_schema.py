@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from ggship.evals import assertions, gates, load, metrics, smoke
+from ggship.evals import assertions, gates, load, load_assert, load_turns, metrics, smoke
 
 TITLE = "ggship suite"
 _ABOUT = {
@@ -22,7 +22,12 @@ _ABOUT = {
     "system": "A system message put before the conversation.",
     "vars": "Values for {{name}} in prompts and in the values of assertions.",
     "assert": "What the answer must hold.",
-    "tags": "Words to group tests by.",
+    "tags": "Words to group tests by; --tag asks those alone.",
+    "repeat": "How often each test is asked, every time with the next seed.",
+    "passes": "How many of the repeats must pass; all unless given.",
+    "tools": "What the model may call, in OpenAI's shape.",
+    "tool_calls": "What the assistant called.",
+    "tool_call_id": "Which call this is the answer to; the last one unless given.",
     "weight": "Share in the pass rate; 0 asks and shows without counting.",
     "options": "How the model is asked.",
     "id": "A name for the test, shown in reports; otherwise case-1, case-2, ...",
@@ -83,24 +88,44 @@ def _suite_parts() -> dict[str, Any]:
 
 
 def _test_parts() -> dict[str, Any]:
-    turn = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["role", "content"],
-        "properties": {"role": {"enum": list(load.ROLES)}, "content": _TEXT},
-    }
+    repeat = {"type": "integer", "minimum": 1, "maximum": load.MOST_REPEATS}
     return {
         "id": _TEXT,
         "description": {},
         "prompt": _TEXT,
-        "messages": {"type": "array", "minItems": 1, "items": turn},
+        "messages": {"type": "array", "minItems": 1, "items": _turn()},
         "system": _TEXT,
         "vars": {"$ref": "#/$defs/vars"},
         "assert": {"type": "array", "items": {"$ref": "#/$defs/assertion"}},
         "tags": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
         "weight": {"type": "number", "minimum": 0},
         "options": {"$ref": "#/$defs/options"},
+        "repeat": repeat,
+        "passes": repeat,
+        "tools": {"type": "array", "items": _tool()},
     }
+
+
+def _turn() -> dict[str, Any]:
+    function = _mapping(("name", "arguments"), ("name",), {"name": _TEXT, "arguments": {"type": ["object", "string"]}})
+    call = _mapping(
+        load_turns.CALL_KEYS, ("function",), {"id": _TEXT, "type": {"const": "function"}, "function": function}
+    )
+    parts = {
+        "role": {"enum": list(load_turns.ROLES)},
+        "content": _TEXT,
+        "tool_calls": {"type": "array", "items": call},
+        "tool_call_id": _TEXT,
+    }
+    either = [{"required": ["content"]}, {"required": ["tool_calls"]}]
+    return {**_mapping(load_turns.TURN_KEYS, ("role",), parts), "anyOf": either}
+
+
+def _tool() -> dict[str, Any]:
+    parts = {"name": _TEXT, "description": _TEXT, "parameters": {"type": "object"}, "strict": {"type": "boolean"}}
+    bare = _mapping(load_turns.FUNCTION_KEYS, ("name",), parts)
+    wrapped = _mapping(("type", "function"), ("function",), {"type": {"const": "function"}, "function": bare})
+    return {"anyOf": [wrapped, bare]}
 
 
 def _option_parts() -> dict[str, Any]:
@@ -114,7 +139,7 @@ def _option_parts() -> dict[str, Any]:
 
 
 def _assertion() -> dict[str, Any]:
-    kinds = assertions.REGISTRY.values()
+    kinds = [kind for kind in assertions.REGISTRY.values() if kind.check.__module__.startswith("ggship.")]
     said = [{"const": kind.name, "description": kind.about} for kind in kinds]
     said += [{"const": assertions.NEGATION + kind.name, "description": f"not: {kind.about}"} for kind in kinds]
     parts = {
@@ -125,27 +150,27 @@ def _assertion() -> dict[str, Any]:
         "metric": _TEXT,
         "unit": {"enum": list(metrics.UNITS)},
     }
-    return {**_mapping(load.ASSERT_KEYS, ("type",), parts), "allOf": [_of_kind(kind) for kind in kinds]}
+    return {**_mapping(load_assert.ASSERT_KEYS, ("type",), parts), "allOf": [_of_kind(kind) for kind in kinds]}
 
 
 def _of_kind(kind: assertions.Kind) -> dict[str, Any]:
     """What the other keys of an assertion may be, given its type."""
     then: dict[str, Any] = {}
-    if kind.value == "none":
-        then["value"] = False
-    else:
-        then["value"] = _TEXTS if kind.value == "texts" else _TEXT
+    shapes: dict[str, Any] = {"none": False, "texts": _TEXTS, "text": _TEXT}
+    then["value"] = shapes.get(kind.value, True)
     if kind.threshold_is == "none":
         then["threshold"] = False
-    elif kind.threshold_is == "score":
-        then["threshold"] = {"maximum": 1, "default": kind.threshold}
     else:
-        then["threshold"] = {"default": kind.threshold}
+        then["threshold"] = {} if kind.threshold is None else {"default": kind.threshold}
+        if kind.threshold_is == "score":
+            then["threshold"]["maximum"] = 1
     if not kind.counts_tokens:
         then["unit"] = False
     clause: dict[str, Any] = {"properties": then}
-    if kind.value != "none":
-        clause["required"] = ["value"]
+    required = ["value"] if kind.value not in ("none", "json?") else []
+    required += ["threshold"] if kind.threshold is None and kind.threshold_is != "none" else []
+    if required:
+        clause["required"] = required
     names = {"enum": [kind.name, assertions.NEGATION + kind.name]}
     return {"if": {"properties": {"type": names}}, "then": clause}
 

@@ -44,6 +44,7 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
         rows.append(("gate", f"{'✓' if gate.passed else '✗'} {gate.rule} (observed {seen})"))
     if report.reference is not None:
         rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
+    rows += [("judged with", f"{one.kind} {one.name}") for one in report.instruments]
     rows += [("note", warning) for warning in report.warnings]
     rows.append(("verdict", "passed" if report.passed else "failed"))
     return [(name, escape_odd(value)) for name, value in rows]

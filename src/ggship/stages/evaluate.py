@@ -20,6 +20,7 @@ from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
 
 if TYPE_CHECKING:
+    from ggship.evals.graders import Graders
     from ggship.evals.report import Report
     from ggship.evals.runner import CaseDone
     from ggship.evals.suite import Suite
@@ -54,17 +55,34 @@ class EvaluateStage:
                 "base": self._base_sha256(facts) or self._job.base.ref,
                 "suite": self._suite.digest,
                 "special": list(self._job.special_tokens()),
+                **self._judged_by(),
             }
         )
 
+    def _judged_by(self) -> dict[str, object]:
+        """The models and plugins that judge, where there are any."""
+        options, plugins = self._job.options, self._job.plugins
+        if self._job.suite is None or not (options.judge or options.embedder or plugins):
+            return {}
+        return {"graders": self._graders().identity(), "plugins": [[one.name, one.digest] for one in plugins]}
+
+    def _graders(self) -> Graders:
+        from ggship.evals.graders import Graders
+
+        options = self._job.options
+        host = self._job.host or options.host
+        return Graders(options.judge, options.embedder, options.judge_prompt, host)
+
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Ask every case of both, grouped by model, and write the reports. A failed verdict is a fact, not an error."""
+        from ggship.evals.graders import equip
         from ggship.evals.remembered import Listening
         from ggship.evals.runner import evaluate
         from ggship.evals.summary import report_markdown, summary_rows
         from ggship.evals.write import write_reports
 
         job, suite = self._job, self._suite
+        instruments, used = equip(suite, self._graders(), job.plugins)
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         base, known = self._base(work, facts, progress)
         progress.start(self.title, total=2 * len(suite.cases), unit="answers")
@@ -81,6 +99,8 @@ class EvaluateStage:
             special_tokens=job.special_tokens(),
             tuned_label=job.options.name,
             base_label=_base_label(job),
+            instruments=instruments,
+            used=used,
         )
         if isinstance(base, Listening):
             self._runtime.delete(base_name(job.options.name))

@@ -25,6 +25,7 @@ from ggship.stages.base_file import BaseFile
 
 if TYPE_CHECKING:
     from ggship.evals.remembered import Answers
+    from ggship.evals.report import Instrument
     from ggship.evals.suite import Suite  # a run with nothing to do never asks, and should not wait for it
 
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 class Job:
     """One packaging job. `runtime` is None where the package is only written (`--runtime none`).
 
-    weights: the base's weights as a file, which may be made only when a stage first needs them. findings: on the run,
-    held against the base. candidate: it is made to be compared, and never goes live. answers: where the base's are
-    kept, for several jobs that are compared with it. selection: how this one was chosen of several (candidates.py).
+    weights: the base's weights as a file, which may be made only when a stage first needs them. plugins: the modules
+    with assertions of the user's own that were run. findings: on the run, held against the base. candidate: it is made
+    to be compared, and never goes live. answers: where the base's are kept, for several jobs that are compared with it.
+    selection: how this one was chosen of several (candidates.py).
     """
 
     options: PackageOptions
@@ -48,6 +50,7 @@ class Job:
     digests: DigestCache
     clock: Clock
     runner: Runner
+    plugins: tuple[Instrument, ...] = ()
     findings: tuple[Finding, ...] = ()
     fingerprint: Fingerprint | None = None
     candidate: bool = False
