@@ -8,8 +8,9 @@ import time
 import pytest
 
 from ggship.runs import read_run
+from ggship.runs.blend import blend
 from ggship.runs.curve import thinned, trainer_document, training_document
-from ggship.runs.model import Logged
+from ggship.runs.model import Logged, Share
 
 AXOLOTL = "<summary>See axolotl config</summary>\n\naxolotl version: `0.19.0`\n```yaml\n{}\n```\n"
 FACTORY = '{"current_steps": 5, "total_steps": 9, "loss": 2.5, "lr": 0.1}\n'
@@ -64,6 +65,45 @@ def test_files_that_disagree_are_told(run_maker):
     training = read_run(run_maker.root).training
     assert training.setting("learning_rate").value == 1e-4
     assert training.doubts == ("learning_rate is 0.0001 in args.json, and 0.0002 in README.md",)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 400, '"1e999"', "[1]", "null", '"fast"'])
+def test_a_number_that_is_none_is_no_setting(value, run_maker):
+    run_maker.adapter()
+    run_maker.write("args.json", f'{{"swift_version": "4.6.0", "learning_rate": {value}, "seed": 7}}')
+    assert [setting.name for setting in read_run(run_maker.root).training.settings] == ["seed"]
+
+
+WRITTEN = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
+    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% endif %}{% for m in loop_messages %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "its_own"),
+    [
+        (WRITTEN, True),
+        ("{{ '<s>' }}" + WRITTEN, True),
+        ("{% set system_message = 'Be brief.' %}" + WRITTEN, True),
+        (WRITTEN + "{% if add_generation_prompt %}x{% endif %}", False),
+        ("{% for tool in tools %}{{ tool }}{% endfor %}" + WRITTEN, False),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", False),
+    ],
+)
+def test_only_a_chat_template_that_llama_factory_wrote_is_its_prompt(template, its_own, run_maker):
+    run_maker.adapter()
+    run_maker.write("trainer_log.jsonl", FACTORY)
+    run_maker.write("chat_template.jinja", template)
+    prompts = read_run(run_maker.root).training.prompts
+    assert [(prompt.kind, prompt.text) for prompt in prompts] == ([("jinja", template)] if its_own else [])
+
+
+def test_ms_swift_without_a_chat_template_trained_on_plain_text(run_maker):
+    run_maker.adapter()
+    run_maker.write("args.json", {"swift_version": "4.6.0", "template": "qwen3", "use_chat_template": False})
+    template = read_run(run_maker.root).training.template
+    assert (template.kind, template.name) == ("plain", "")
 
 
 def test_secrets_and_paths_stay_in_the_run(run_maker):
@@ -211,6 +251,7 @@ def test_rows_of_a_log_that_are_no_numbers_are_left_out(run_maker):
         '{"current_steps": 2, "loss": NaN}',
         '{"current_steps": "3", "loss": 1.0}',
         '{"current_steps": 4, "loss": 1.0, "x": ' + "[" * 70_000,
+        '{"current_steps": 4, "loss": 1.0, "x": "' + "x" * 70_000 + '"}',
         "[1]",
         '{"current_steps": 5, "eval_loss": 1.5, "lr": 0.1}',
         '{"current_steps": 6, "los',
@@ -233,3 +274,17 @@ def test_a_long_curve_keeps_its_ends_and_its_evaluations():
     assert (kept[0].step, kept[-1].step) == (0, 1999)
     assert [point.step for point in kept if "eval_loss" in point.values] == list(range(50, 2000, 100))
     assert thinned(curve[:150]) == tuple(curve[:150])
+
+
+def test_a_blend_says_of_its_training_what_is_true_of_all(run_maker):
+    for name, template in (("one", "qwen3"), ("two", "qwen3"), ("three", "llama3")):
+        run_maker.adapter(name)
+        run_maker.write(f"{name}/args.json", {"swift_version": "4.6.0", "template": template, "seed": 7})
+    one, two, three = (Share(read_run(run_maker.root / name), 0.5) for name in ("one", "two", "three"))
+    alike, unlike = blend([one, two]), blend([one, three])
+    assert alike.training.settings == ()
+    assert alike.training.template.name == "qwen3"
+    assert alike.trainer.name == "ms-swift"
+    assert unlike.training.template is None
+    (run_maker.root / "three" / "args.json").unlink()
+    assert blend([one, Share(read_run(run_maker.root / "three"), 1.0)]).trainer is None

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ggship.errors import NotARun
 from ggship.runs.files import list_directory, read_head, stays_inside
 
 Row = tuple[Any, Mapping[str, Any]]
@@ -31,8 +32,12 @@ def read_logs(root: Path, limit: int) -> Iterator[tuple[str, list[Row]]]:
     folder = root / "logs"
     if not folder.is_dir() or not stays_inside(folder, root):
         return
+    try:
+        names = list_directory(folder)
+    except NotARun:
+        return
     # Each start of torchtune begins a new log, with the time in its name: the last is that of this adapter.
-    for name in reversed([name for name in list_directory(folder) if _TORCHTUNE_LOG.fullmatch(name)]):
+    for name in reversed([name for name in names if _TORCHTUNE_LOG.fullmatch(name)]):
         rows = _rows(read_head(folder / name, root, limit), _torchtune)
         if rows:
             yield f"logs/{name}", rows

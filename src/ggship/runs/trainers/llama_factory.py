@@ -66,7 +66,7 @@ _WRITTEN = (
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
     "{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% endif %}"
 )
-_BEFORE_IT = ("", "{{ '", "{% set system_message = '")
+_BEFORE_IT = ("{{ '", "{% set system_message = '")
 
 
 def _marks(evidence: Evidence) -> Iterator[Mark]:
@@ -114,7 +114,8 @@ def _prompts(evidence: Evidence) -> Iterator[RecordedPrompt]:
 def is_written(template: str) -> bool:
     """Whether LLaMA-Factory itself wrote this chat template: then it says exactly how the prompts were made."""
     before, found, _ = template.partition(_WRITTEN)
-    return bool(found) and before.startswith(_BEFORE_IT) and "add_generation_prompt" not in template
+    begins = not before or before.startswith(_BEFORE_IT)
+    return bool(found) and begins and "add_generation_prompt" not in template
 
 
 def _flag(*values: Any) -> bool | None:
