@@ -106,6 +106,15 @@ def test_ms_swift_without_a_chat_template_trained_on_plain_text(run_maker):
     assert (template.kind, template.name) == ("plain", "")
 
 
+def test_the_system_text_that_is_served_is_the_one_that_was_trained_with(run_maker):
+    system = f"Answer as build {'0123456789abcdef' * 3} does."
+    run_maker.adapter()
+    run_maker.write("args.json", {"swift_version": "4.6.0", "template": "qwen3", "system": system})
+    run = read_run(run_maker.root)
+    assert run.training.template.system == system
+    assert "0123456789abcdef" not in json.dumps(training_document(run, whole=True))
+
+
 def test_secrets_and_paths_stay_in_the_run(run_maker):
     token = "hf_" + "Ab1" * 12
     run_maker.adapter()

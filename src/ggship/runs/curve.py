@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ggship.runs.model import Logged, Run, Trainer
+from ggship.runs.trainers.recorded import without_secrets
 
 MOST_POINTS = 200
 """In a package: enough to draw a curve, whatever training logged."""
@@ -59,7 +60,7 @@ def training_document(run: Run, *, whole: bool) -> dict[str, Any]:
                 "kind": prompt.kind,
                 "name": prompt.name,
                 **({"text": prompt.text, "parts": dict(prompt.parts)} if whole else {}),
-                "system": prompt.system,
+                "system": None if prompt.system is None else without_secrets(prompt.system),
                 "thinking": prompt.thinking,
                 "source": prompt.source,
                 "confidence": prompt.confidence,

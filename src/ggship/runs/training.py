@@ -35,7 +35,8 @@ class RecordedPrompt:
       format     prompts written out in the trainer's own placeholders, in `parts`: (the trainer's name, text)
       tokenizer  the chat template of the tokenizer: text is the one saved with the run, "" where only the base has it
       plain      none: raw text was trained on
-    system: the default system text as it was set, None where none was set (the template may have one of its own).
+    system: the default system text exactly as it was set (documents leave out what looks like a token); None where
+    none was set (the template may have one of its own).
     thinking: enable_thinking as it was set, None where it was not. source: the file, of the run, that says all this.
     confidence: high where the trainer itself wrote it, lower where it is concluded.
     """

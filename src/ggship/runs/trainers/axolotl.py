@@ -9,7 +9,7 @@ from typing import Any
 from ggship.runs.trainers.evidence import Evidence, json_object, yaml_mapping
 from ggship.runs.trainers.hugging_face import card_settings, state_settings
 from ggship.runs.trainers.reader import Mark, Reader, short
-from ggship.runs.trainers.recorded import pick, precision, without_secrets
+from ggship.runs.trainers.recorded import pick, precision
 from ggship.runs.training import Confidence, RecordedPrompt, Setting
 
 _NAMES = {
@@ -81,7 +81,7 @@ def _settings(evidence: Evidence) -> Iterator[Iterator[Setting]]:
 def _prompts(evidence: Evidence) -> Iterator[RecordedPrompt]:
     config, source = _config(evidence)
     given = config.get("default_system_message")
-    system = without_secrets(given) if isinstance(given, str) else None
+    system = given if isinstance(given, str) else None
     for dataset in _datasets(config, "datasets"):
         prompt = _prompt(config, dataset, system, source, evidence.template or "")
         if prompt:

@@ -11,7 +11,7 @@ from typing import Any
 from ggship.runs.trainers.evidence import Evidence
 from ggship.runs.trainers.hugging_face import card_dataset, card_settings, state_settings
 from ggship.runs.trainers.reader import Mark, Reader, short
-from ggship.runs.trainers.recorded import pick, precision, without_secrets
+from ggship.runs.trainers.recorded import pick, precision
 from ggship.runs.training import RecordedPrompt, Setting
 
 _ARGUMENTS = "training_args.yaml"
@@ -123,7 +123,7 @@ def _flag(*values: Any) -> bool | None:
 
 
 def _text(value: Any) -> str | None:
-    return without_secrets(value) if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value else None
 
 
 LLAMA_FACTORY = Reader(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ggship.runs.trainers.evidence import Evidence
 from ggship.runs.trainers.hugging_face import card_settings, state_settings
 from ggship.runs.trainers.reader import Mark, Reader, short
-from ggship.runs.trainers.recorded import pick, without_secrets
+from ggship.runs.trainers.recorded import pick
 from ggship.runs.training import RecordedPrompt, Setting
 
 _FILE = "args.json"
@@ -62,7 +62,7 @@ def _prompts(evidence: Evidence) -> Iterator[RecordedPrompt]:
         yield RecordedPrompt(
             "template" if templated else "plain",
             str(name) if templated else "",
-            system=without_secrets(system) if isinstance(system, str) else None,
+            system=system if isinstance(system, str) else None,
             thinking=thinking if isinstance(thinking, bool) else None,
             source=evidence.source(_FILE),
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ggship.runs.trainers.evidence import Evidence
 from ggship.runs.trainers.reader import Mark, Reader, short
-from ggship.runs.trainers.recorded import pick, without_secrets
+from ggship.runs.trainers.recorded import pick
 from ggship.runs.training import RecordedPrompt, Setting
 
 _FILE = "torchtune_config.yaml"
@@ -53,7 +53,7 @@ def _prompts(evidence: Evidence) -> Iterator[RecordedPrompt]:
     config, source = evidence.yaml(_FILE), evidence.source(_FILE)
     data = _component(config, "dataset")
     given = _section(config, "dataset").get("new_system_prompt")
-    system = without_secrets(given) if isinstance(given, str) else None
+    system = given if isinstance(given, str) else None
     template = _template(config)
     if template:
         yield RecordedPrompt("template", template, system=system, source=source)
