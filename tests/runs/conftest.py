@@ -16,7 +16,7 @@ SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}
 
 
 def safetensors(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file with zeros for data. tensors: name -> (dtype, shape)."""
+    """A safetensors file, each number of it the same, none zero. tensors: name -> (dtype, shape)."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
     for name, (dtype, shape) in tensors.items():
@@ -24,7 +24,7 @@ def safetensors(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Ma
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(at)
+    return struct.pack("<Q", len(text)) + text + (b"\x01\x3c" * at)[:at]
 
 
 def llama_tensors(layers: int = 2, rank: int = 8, width: int = 16) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -119,20 +119,21 @@ def _history_damaged(make: Any) -> Given:
     return Given(make.adapter())
 
 
-def _numbers(make: Any, value: float, *, modules: int) -> Given:
+def _numbers(make: Any, value: float, *, modules: int, **more: Any) -> Given:
     """lora_B of the first `modules` modules gets one number, the others stay zero; every A is one."""
-    path = make.adapter()
+    path = make.adapter(**more)
     file = path / "adapter_model.safetensors"
     data = bytearray(file.read_bytes())
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
+    data[8 + length :] = bytes(len(data) - 8 - length)
     for name in header:
         start = 8 + length + header[name]["data_offsets"][0]
         number = 1.0 if "lora_A" in name else value if modules > 0 else 0.0
         modules -= "lora_B" in name
         data[start : start + 4] = struct.pack("<f", number)
     file.write_bytes(bytes(data))
-    return Given(path, deep=True)
+    return Given(path)
 
 
 def _whole(make: Any, module: str, shape: tuple[int, ...], **config: Any) -> Given:
@@ -379,6 +380,29 @@ def test_the_adapter_at_the_top_may_be_the_best_checkpoint(run_maker):
     assert ("GS503", "note") in Given(given.run).found()
 
 
+@pytest.mark.parametrize("name", ["adapter_model-old.safetensors", "adapter_model (1).bin", "adapters.safetensors"])
+def test_a_second_file_of_weights_is_told_whatever_it_is_called(name, run_maker):
+    path = run_maker.adapter()
+    (path / name).write_bytes(b"x")
+    (found,) = findings(read_run(path))
+    assert (found.code, found.evidence) == (
+        "GS003",
+        f"adapter_model.safetensors and {name}; adapter_model.safetensors is used",
+    )
+
+
+def test_the_parts_of_one_adapter_are_no_second_file(run_maker):
+    names = [f"adapter_model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    pairs = list(PAIR.items())
+    for name, pair in zip(names, pairs, strict=True):
+        run_maker.adapter(tensors=dict([pair]), file=name)
+    run_maker.write(
+        "adapter_model.safetensors.index.json",
+        {"weight_map": {tensor: name for name, (tensor, _) in zip(names, pairs, strict=True)}},
+    )
+    assert findings(read_run(run_maker.root)) == ()
+
+
 def test_a_link_that_was_only_looked_at_is_a_warning(run_maker):
     path = run_maker.adapter()
     (path / "README.md").symlink_to("/etc/hostname")
@@ -470,8 +494,13 @@ def test_json_has_all_fields_of_every_finding(run_maker):
 
 def test_deep_and_base_are_asked_for_on_the_command_line(run_maker):
     base = write_base(run_maker.root.parent / "b.gguf", width=32)
-    result = CliRunner().invoke(cli, ["inspect", "--json", "--deep", "--base", str(base), str(run_maker.adapter())])
-    assert [finding["code"] for finding in json.loads(result.stdout)["findings"]] == ["GS206", "GS401"]
+    wide = {name: (dtype, (8, 1 << 21) if "lora_A" in name else shape) for name, (dtype, shape) in PAIR.items()}
+    path = _numbers(run_maker, 0.0, modules=0, tensors=wide).run
+    told = []
+    for flags in ([], ["--deep", "--base", str(base)]):
+        result = CliRunner().invoke(cli, ["inspect", "--json", *flags, str(path)])
+        told.append([finding["code"] for finding in json.loads(result.stdout)["findings"]])
+    assert told == [[], ["GS206", "GS401"]], "64 MB and more are read only where that is asked for"
 
 
 def test_an_error_that_stops_the_reading_names_its_rule(run_maker, capfd):

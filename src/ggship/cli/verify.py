@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--run", type=click.Path(path_type=Path), metavar="RUN", help="The run, where ggship does not know it.")
 @base_option
 @host_option
+@click.option("--suite", type=click.Path(path_type=Path), help="Other prompts than those of the package's suite.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="So many prompts of the suite.  [all]")
 @click.option("--tokens", type=click.IntRange(1, 4096), default=32, show_default=True, help="Tokens of each answer.")
 @click.option(
@@ -47,6 +48,7 @@ def verify(
     run: Path | None,
     base: str | None,
     host: str | None,
+    suite: Path | None,
     limit: int | None,
     tokens: int,
     whole: int,
@@ -62,8 +64,8 @@ def verify(
     from ggship.releases import load_package
     from ggship.verify import verify_package
 
-    if not reference and (run or base or limit or at_least is not None):
-        raise UsageError("--run, --base, --limit and --at-least are for --reference", hint="add --reference")
+    if not reference and (run or base or suite or limit or at_least is not None):
+        raise UsageError("--run, --base, --suite, --limit and --at-least are for --reference", hint="add --reference")
     info = load_package(package)
     verified = verify_package(info)
     proof = None
@@ -76,6 +78,7 @@ def verify(
                 run=run,
                 base=base,
                 host=host,
+                suite=suite,
                 allow_pickle=allow_pickle,
                 extent=Extent(limit, tokens, whole),
                 at_least=at_least,

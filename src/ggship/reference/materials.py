@@ -10,7 +10,7 @@ from ggship.bases.from_directory import weight_files
 from ggship.bases.model import Base
 from ggship.bases.refs import resolve_ref
 from ggship.digests import DigestCache, digest_of
-from ggship.errors import BaseNotFound, GgshipError, NotARun, Refused, UsageError
+from ggship.errors import BaseNotFound, GgshipError, NotARun, Refused
 from ggship.package import BASE, PackageInfo
 from ggship.progress import Progress
 from ggship.releases.names import Known, recall
@@ -115,22 +115,18 @@ def _base(
             hint=f"make it again: ggship package RUN --name {info.name}",
         )
     inside = info.file(BASE)
-    refs = [given] if given else [str(inside)] if inside else []
-    refs += [known.base] if known and known.base and not refs else []
-    if not refs:
-        raise BaseNotFound(
-            "the base that this package was made of is not known here",
-            where=f"ggship.json says it was {used}",
-            hint="name it: --base FILE.gguf, a Hugging Face directory, ollama:NAME or hf:REPO",
-        )
+    ref = given or (str(inside) if inside else known.base if known else "")
     try:
-        base = resolve_ref(refs[0], ollama=holding_for(refs[0], host))
-    except (BaseNotFound, UsageError) as error:
-        error.hint = error.hint or "name it with --base"
+        if not ref:
+            raise BaseNotFound("the base that this package was made of is not known here", where=f"it was {used}")
+        base = resolve_ref(ref, ollama=holding_for(ref, host))
+    except BaseNotFound as error:
+        if not given:
+            error.hint = "name it: --base FILE.gguf, a Hugging Face directory, ollama:NAME or hf:REPO"
         raise
     digests = DigestCache()
-    file = BaseFile(base, digests, run_subprocess).file(progress)
-    parts = BaseFile(base, digests, run_subprocess).parts()
+    weights = BaseFile(base, digests, run_subprocess)
+    file, parts = weights.file(progress), weights.parts()
     found = digests.sha256(file)
     joined = digest_of({"parts": [digests.sha256(part) for part in parts]}) if len(parts) > 1 else found
     if wanted not in (found, joined):

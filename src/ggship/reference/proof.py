@@ -29,6 +29,7 @@ def prove(
     run: Path | None = None,
     base: str | None = None,
     host: str | None = None,
+    suite: Path | None = None,
     allow_pickle: bool = False,
     extent: Extent,
     at_least: float | None = None,
@@ -36,13 +37,14 @@ def prove(
 ) -> Proof:
     """Hold the package against base + adapter over the prompts of its suite, and write that into eval/.
 
-    Arguments and errors are those of `find_materials` and `measure`. What does not hold is in the figures, no error.
+    suite: other prompts than those. Other arguments and errors are those of `find_materials` and `measure`. What does
+    not hold is in the figures, no error.
     """
     from ggship.convert.peft import need_peft
 
     need_peft("the reference")
     materials = find_materials(info, run=run, base=base, host=host, allow_pickle=allow_pickle, progress=progress)
-    packed = info.file("eval/suite.yaml")
-    suite = load_suite(packed) if packed else smoke_suite()
-    found = measure(info, materials, suite, extent=extent, progress=progress, at_least=at_least)
+    packed = suite or info.file("eval/suite.yaml")
+    prompts = load_suite(packed) if packed else smoke_suite()
+    found = measure(info, materials, prompts, extent=extent, progress=progress, at_least=at_least)
     return Proof(found, record(info, materials.run, found) is not None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ggship.runs.findings.base import remote_code, what_the_base_says, whether_they_add_up
 from ggship.runs.findings.config import what_the_config_says
 from ggship.runs.findings.files import what_lies_in_the_run
+from ggship.runs.findings.glance import looks_odd
 from ggship.runs.findings.model import LEVELS, Finding
 from ggship.runs.findings.obstacles import what_stands_in_the_way
 from ggship.runs.findings.training import how_training_went
@@ -24,9 +25,9 @@ def findings(
 ) -> tuple[Finding, ...]:
     """All findings on a run: errors first, then warnings, then notes, each by code.
 
-    From headers and small files alone, unless `deep`: then every tensor is read. With `base` the run is held against it
-    too; seen: their fingerprint, where the caller has it already. What makes a run unreadable is no finding but an
-    error with the rule's code in `GgshipError.rule`.
+    From headers, small files and a glance at the numbers, unless `deep`: then every tensor is read. With `base` the run
+    is held against it too; seen: their fingerprint, where the caller has it already. What makes a run unreadable is no
+    finding but an error with the rule's code in `GgshipError.rule`.
     Law: equal runs give equal findings, wherever they lie.
     """
     every = _of_shares(run, base, deep) if run.shares else _all(run, base, deep, seen)
@@ -52,7 +53,7 @@ def _all(run: Run, base: Base | None, deep: bool, seen: Fingerprint | None) -> I
         yield from remote_code(directory, run.root, "config.json of the run")
     if base is not None:
         yield from what_the_base_says(run, base, seen)
-    if deep:
+    if deep or looks_odd(run):
         from ggship.runs.findings.numbers import what_the_numbers_say
 
         yield from what_the_numbers_say(run)
