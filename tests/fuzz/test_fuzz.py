@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ggship.runs.config import _FIELDS
+from ggship.runs.config import _FIELDS, _REST
 
 from . import strategies, trials
 
@@ -84,7 +84,7 @@ def test_files_beside_the_adapter(files: dict[str, bytes], flags: tuple[str, ...
     trials.try_inspect(trials.write_run(tmp_path / "run", files), *flags)
 
 
-@pytest.mark.parametrize("field", sorted(_FIELDS))
+@pytest.mark.parametrize("field", sorted({*_FIELDS, *_REST}))
 def test_every_field_with_every_wrong_type(field: str, base: Path, tmp_path: Path) -> None:
     for method in ("LORA", "LOHA"):
         for value in WRONG:

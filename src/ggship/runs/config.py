@@ -51,8 +51,33 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "lora_parameters": ("object", "null"),
     "model": ("text", "null"),
 }
+# The rest of LoraConfig's fields: most decide nothing after training, but one of a wrong type was written by no PEFT.
+_REST: dict[str, tuple[str, ...]] = {
+    "auto_mapping": ("object", "null"),
+    "peft_version": ("text", "null"),
+    "inference_mode": ("flag", "null"),
+    "exclude_modules": ("text", "texts", "null"),
+    "lora_dropout": ("number", "null"),
+    "layers_to_transform": ("count or zero", "counts", "null"),
+    "layers_pattern": ("text", "texts", "null"),
+    "megatron_config": ("object", "null"),
+    "megatron_core": ("text", "null"),
+    "loftq_config": ("object", "null"),
+    "eva_config": ("object", "null"),
+    "corda_config": ("object", "null"),
+    "lora_ga_config": ("object", "null"),
+    "velora_config": ("object", "null"),
+    "monteclora_config": ("object", "null"),
+    "arrow_config": ("object", "null"),
+    "kasa_config": ("object", "null"),
+    "runtime_config": ("object", "null"),
+    "use_bdlora": ("object", "flag", "null"),
+    "use_qalora": ("flag", "null"),
+    "qalora_group_size": ("count", "null"),
+}
 # AdaLoRA lists which ranks it kept, by tensor; OFT's r is 0 where the size of its blocks is given.
-_OTHER_METHODS: dict[str, dict[str, tuple[str, ...]]] = {
+_BY_METHOD: dict[str, dict[str, tuple[str, ...]]] = {
+    "LORA": _REST,
     "ADALORA": {"rank_pattern": ("object", "null")},
     "OFT": {"r": ("count or zero", "null")},
     "SUPERTUNING": {"r": ("count", "null"), "lora_alpha": ("number", "null")},
@@ -78,7 +103,7 @@ def read_config(directory: Path, run: Path) -> dict[str, Any]:
     """adapter_config.json of that directory. Raises BadFile naming the field, its value and what it should be."""
     file = directory / CONFIG_NAME
     config = read_object(file, run, _LIMIT)
-    for field, kinds in {**_FIELDS, **_OTHER_METHODS.get(str(config.get("peft_type")), {})}.items():
+    for field, kinds in {**_FIELDS, **_BY_METHOD.get(str(config.get("peft_type")), {})}.items():
         if field in config and not any(_is(config[field], kind) for kind in kinds):
             _wrong(file, field, config[field], " or ".join(_WORDS[kind] for kind in kinds))
     if "peft_type" not in config and "lora_parameters" not in config:
