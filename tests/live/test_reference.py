@@ -23,11 +23,11 @@ def test_the_example_in_f16_says_what_base_and_adapter_say(
     assert run(cli, [*made, "--runtime", "none", "--strategy", "merge", "--quant", "F16"]) == 0
     capsys.readouterr()
 
-    asked = ["--suite", str(example_suite()), "--limit", "4", "--tokens", "24", "--whole", "2"]
+    asked = ["--suite", str(example_suite()), "--limit", "3", "--tokens", "24", "--whole", "1"]
     assert run(cli, ["verify", package, "--reference", *asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["reference"]
     assert found["precision"] == "F16"
-    assert found["positions"] > 60
+    assert found["positions"] > 50
     assert found["agreement"] >= 0.99
     assert found["kl_max"] < 0.001
     assert (found["tokens"], found["prompts"]) == ([], [])
