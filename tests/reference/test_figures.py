@@ -83,3 +83,22 @@ def test_a_known_divergence() -> None:
 
     p, q = numpy.log([0.5, 0.5]), numpy.log([0.9, 0.1])
     assert divergence(p, q) == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
+
+
+def test_cases_with_tools_and_those_that_the_template_refuses_are_left_out() -> None:
+    pytest.importorskip("jinja2")
+    from ggship.errors import Refused
+    from ggship.evals import parse_suite
+    from ggship.prompts.chat import ChatTemplate
+    from ggship.reference.measure import comparable
+
+    chat = ChatTemplate("{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x")
+    suite = parse_suite(
+        "version: 1\ntests:\n- {id: plain, prompt: hello}\n- {id: strict, system: be, prompt: hello}\n"
+        "- {id: tool, prompt: hello, tools: [{type: function, function: {name: f, parameters: {type: object}}}]}\n"
+    )
+    left, out = comparable(suite.cases, chat, None)
+    assert ([case.id for case in left], out) == (["plain"], ("strict", "tool"))
+    with pytest.raises(Refused, match="no prompt to compare"):
+        comparable(suite.cases, chat, "a system prompt for all")
+    assert "2 prompts (strict, tool)" in dict(figures(held(100, left_out=out)))["left out"]

@@ -55,7 +55,8 @@ class Reference:
     interval: Wilson's, 95 %. kl_mean, kl_max: over kl_positions positions, in nats; None where there are none.
     same_answers: cases whose answers are the same to the last token. prompts: the first difference of each prompt that
     llama.cpp renders otherwise than the package's template says; tokens: of each that it cuts otherwise. bar: the least
-    agreement that passes, None where the figure is only told. versions: of what computed them.
+    agreement that passes, None where the figure is only told. left_out: cases that cannot be compared (tools, and what
+    the template refuses). versions: of what computed them.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Reference:
     prompts: tuple[str, ...]
     tokens: tuple[TokenDifference, ...]
     bar: float | None
+    left_out: tuple[str, ...]
     cases: tuple[ReferenceCase, ...]
     versions: dict[str, str]
 
@@ -102,6 +104,7 @@ def summed_up(
     bar: float | None,
     prompts: Sequence[str] = (),
     tokens: Sequence[TokenDifference] = (),
+    left_out: Sequence[str] = (),
     versions: dict[str, str],
 ) -> Reference:
     """The figures over all cases: every position counts once, so that long answers weigh more than short ones."""
@@ -122,6 +125,7 @@ def summed_up(
         prompts=tuple(prompts),
         tokens=tuple(tokens),
         bar=bar,
+        left_out=tuple(left_out),
         cases=tuple(cases),
         versions=versions,
     )
@@ -176,6 +180,8 @@ def figures(found: Reference) -> list[tuple[str, str]]:
         )
     if not found.tokens and not found.prompts:
         rows.append(("prompts", f"all {len(found.cases)} rendered and cut into tokens as in training"))
+    if found.left_out:
+        rows.append(("left out", f"{_some(found.left_out, 'prompt')}: with tools, or refused by the template"))
     rows += [("prompt", f"rendered otherwise: {name}") for name in found.prompts[:5]]
     rows += [("token", str(each)) for each in found.tokens[:5]]
     return rows

@@ -16,7 +16,7 @@ from ggship.needs import Need, require_room
 from ggship.package import PackageInfo
 from ggship.progress import Progress
 from ggship.prompts.bos import file_adds_bos
-from ggship.prompts.chat import ChatTemplate
+from ggship.prompts.chat import ChatTemplate, TemplateRefused
 from ggship.prompts.parity import prove_prompts
 from ggship.prompts.probes import Probe
 from ggship.prompts.tokens import special_tokens
@@ -72,7 +72,8 @@ def measure(
     spec = materials.served
     assert spec.model is not None
     chat = _chat(info, materials)
-    cases = _some(suite.cases, extent.cases)
+    cases, left_out = comparable(suite.cases, chat, spec.system)
+    cases = [cases[at] for at in spread(len(cases), len(cases) if extent.cases is None else extent.cases)]
     _require_room(materials, len(cases) * extent.whole)
     bos = file_adds_bos(spec.model)
     with _trained(materials, info) as trained:
@@ -95,6 +96,7 @@ def measure(
         bar=bar_of(precision) if at_least is None else at_least,
         prompts=prompts,
         tokens=tokens,
+        left_out=left_out,
         versions={**versions, "llama.cpp": _llama_cpp()},
     )
 
@@ -137,9 +139,30 @@ def _chat(info: PackageInfo, materials: Materials) -> ChatTemplate:
     return chat
 
 
-def _some(cases: Sequence[Case], most: int | None) -> list[Case]:
-    """The cases at `spread`: a suite is often sorted by kind."""
-    return [cases[at] for at in spread(len(cases), len(cases) if most is None else most)]
+def comparable(cases: Sequence[Case], chat: ChatTemplate, system: str | None) -> tuple[list[Case], tuple[str, ...]]:
+    """The cases that can be compared, and the ids of the others: tools, and what the template itself refuses.
+
+    llama.cpp writes tools into a prompt in a way of its own, around the template. Raises Refused where none is left.
+    """
+    left: list[Case] = []
+    out: list[str] = []
+    for case in cases:
+        fit = not case.options.tools and all(turn.keys() == {"role", "content"} for turn in case.messages)
+        try:
+            chat.render(with_system(case.messages, system))
+        except TemplateRefused:
+            fit = False
+        if fit:
+            left.append(case)
+        else:
+            out.append(case.id)
+    if not left:
+        raise Refused(
+            "there is no prompt to compare with: all of them offer tools, or are refused by the chat template",
+            where=", ".join(out[:5]),
+            hint="name other prompts: --suite FILE",
+        )
+    return left, tuple(out)
 
 
 def _require_room(materials: Materials, rows: int) -> None:

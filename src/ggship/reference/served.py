@@ -54,7 +54,10 @@ class Served:
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt that llama.cpp makes of these messages, as the embedded runtime asks for it."""
         asked = {"messages": list(messages), "chat_template_kwargs": {"enable_thinking": ENABLE_THINKING}}
-        return str(self._post("/apply-template", asked).get("prompt"))
+        prompt = self._post("/apply-template", asked).get("prompt")
+        if not isinstance(prompt, str):
+            raise ServerError("llama.cpp's answer holds no prompt", where=str(prompt)[:200])
+        return prompt
 
     def likeliest(self, tokens: Sequence[int]) -> int:
         """The most likely token after these."""
