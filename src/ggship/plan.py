@@ -43,6 +43,7 @@ class PackageOptions:
     converter: str = "auto"
     system: str | None = None
     template: str | None = None
+    parameters: tuple[str, ...] = ()
     suite: Path | None = None
     tags: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from ggship.digests import DigestCache
 from ggship.errors import GateFailed, UsageError
 from ggship.needs import THIS, Machine
 from ggship.package import PackageInfo, read_package
+from ggship.parameters import plan_parameters
 from ggship.pipeline import Outcome, Stage, run_stages, take_over
 from ggship.place import Place, holding, package_place
 from ggship.plan import PackageOptions, Plan, decide
@@ -88,6 +89,7 @@ def prepare(
         refuse_warnings(found)
     plan = decide(options, run, base, runtime, fit, route_of(run, base))
     prompt = plan_prompt(run, base, options, plan)
+    asked_with = plan_parameters(run, base, options.parameters)
     suite, plugins = _questions(options)
     digests = DigestCache()
     return Job(
@@ -103,6 +105,7 @@ def prepare(
         digests=digests,
         clock=clock or SystemClock(),
         runner=runner,
+        asked_with=asked_with,
         findings=found,
         fingerprint=seen,
         candidate=candidate,

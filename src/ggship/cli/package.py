@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 @click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M for a merge.")
 @click.option("--system", metavar="TEXT", help="A system prompt for every conversation.")
 @click.option("--template", metavar="REF", help="The chat template of training: a Jinja file, or a family (chatml).")
+@click.option(
+    "--parameter",
+    "parameters",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A Modelfile parameter, before what training recorded (several: repeat it).",
+)
 @click.option("--suite", type=click.Path(path_type=Path), help="Questions that must be passed.")
 @suite_options
 @click.option("--no-eval", is_flag=True, help="Only the smoke test, no suite.")
@@ -119,8 +126,8 @@ def show_plan(terminal: Terminal, job: Job) -> None:
 
     plan: Plan = job.plan
     if terminal.as_json:
-        chosen = {"base": job.base.ref, "base_choice": base_choice(job.base)}
-        terminal.document({**plan.document(), **chosen, "prompt": job.prompt.document(), **_checked(job)})
+        chosen = {"base": job.base.ref, "base_choice": base_choice(job.base), "prompt": job.prompt.document()}
+        terminal.document({**plan.document(), **chosen, "parameters": job.asked_with.document(), **_checked(job)})
         return
     from ggship.card import human_size
     from ggship.cli.summary import base_rows, fingerprint_row
@@ -129,8 +136,7 @@ def show_plan(terminal: Terminal, job: Job) -> None:
         ("run", f"{job.run.path} ({job.run.chosen})"),
         *base_rows(job.base),
         *fingerprint_row(job.fingerprint),
-        *plan.reasons,
-        *job.prompt.reasons(),
+        *job.reasons(),
         ("verified", "; ".join(job.verifications())),
         *((f"size of {name}", human_size(size)) for name, size in plan.sizes.items()),
         *of_package(job).rows(),

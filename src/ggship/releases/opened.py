@@ -119,17 +119,20 @@ def _held_by_server(name: str, host: str | None, unknown: UnknownName) -> Iterat
 
 
 def package_spec(info: PackageInfo) -> ModelSpec:
-    """What the packaged model is made of, read from its Modelfile."""
+    """What the packaged model is made of, read from its Modelfile, and from its document what that cannot say."""
     modelfile = parse((info.path / MODELFILE).read_text("utf-8"))
+    prompt = info.document["prompt"]
+    stops = prompt["stops"] if prompt.get("not_in_modelfile") else modelfile.stops
+    parameters = (*(("stop", stop) for stop in stops), *(pair for pair in modelfile.parameters if pair[0] != "stop"))
     local = modelfile.from_.startswith("./")
     return ModelSpec(
         model=info.path / modelfile.from_ if local else None,
         from_name=None if local else modelfile.from_,
         adapter=info.path / modelfile.adapter if modelfile.adapter else None,
         template=modelfile.template,
-        system=modelfile.system,
-        parameters=to_parameters(modelfile.parameters),
-        jinja=info.document["prompt"].get("jinja"),
+        system=prompt["system"] if prompt.get("not_in_modelfile") else modelfile.system,
+        parameters=to_parameters(parameters),
+        jinja=prompt.get("jinja"),
     )
 
 

@@ -67,7 +67,7 @@ class DescribeStage:
             adapter=f"./{ADAPTER}" if job.plan.strategy == "adapter" else None,
             template=job.prompt.go,
             system=job.options.system,
-            parameters=tuple(("stop", stop) for stop in job.prompt.stops),
+            parameters=job.asked_with.pairs(job.prompt.stops),
         )
 
     def check(self, done: Facts) -> bool:
@@ -102,6 +102,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         "adapter": _without_files(facts.get("convert")),
         "merge": _without_files(facts.get("merge")),
         "prompt": {**job.prompt.document(), "proof": dict(facts["prove"]) if "prove" in facts else None},
+        "parameters": job.asked_with.document(),
         "model": {
             "runtime": job.runtime.kind if job.runtime else "none",
             "server": created.get("runtime"),

@@ -187,4 +187,4 @@ def _provenance(job: Job, facts: Mapping[str, Facts]) -> list[tuple[str, str]]:
         rows.append(("merged model", f"sha256 {facts['merge']['sha256']}"))
         rows.append(("update survival", f"{facts['merge']['survival']:.3f}"))
     rows.append(("runs on", str(facts["create"]["runtime"])))
-    return [*rows, *job.plan.reasons, *job.prompt.reasons()]
+    return [*rows, *job.reasons()]

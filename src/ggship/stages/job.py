@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from ggship.bases.model import Base
 from ggship.clock import Clock
 from ggship.digests import DigestCache
 from ggship.errors import BadFile
+from ggship.modelfile import to_parameters
 from ggship.package import ADAPTER, BASE
+from ggship.parameters import Parameters
 from ggship.plan import PackageOptions, Plan
 from ggship.progress import Progress
 from ggship.prompts.plan import PromptPlan
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
 class Job:
     """One packaging job. `runtime` is None where the package is only written (`--runtime none`).
 
-    weights: the base's weights as a file, which may be made only when a stage first needs them. plugins: the modules
-    with assertions of the user's own that were run. findings: on the run, held against the base. candidate: it is made
-    to be compared, and never goes live. answers: where the base's are kept, for several jobs that are compared with it.
-    selection: how this one was chosen of several (candidates.py).
+    weights: the base's weights as a file, which may be made only when a stage first needs them. asked_with: parameters
+    beside the prompt's stops. plugins: the modules with assertions of the user's own that were run. findings: on the
+    run, held against the base. candidate: it is made to be compared, and never goes live. answers: where the base's are
+    kept, for several jobs that are compared with it. selection: how this one was chosen of several (candidates.py).
     """
 
     options: PackageOptions
@@ -50,6 +52,7 @@ class Job:
     digests: DigestCache
     clock: Clock
     runner: Runner
+    asked_with: Parameters = field(default_factory=Parameters)
     plugins: tuple[Instrument, ...] = ()
     findings: tuple[Finding, ...] = ()
     fingerprint: Fingerprint | None = None
@@ -92,7 +95,11 @@ class Job:
 
     def parameters(self) -> dict[str, Any]:
         """The Modelfile parameters of the model."""
-        return {"stop": list(self.prompt.stops)} if self.prompt.stops else {}
+        return to_parameters(self.asked_with.pairs(self.prompt.stops))
+
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """Every decision, and why."""
+        return (*self.plan.reasons, *self.prompt.reasons(), *self.asked_with.reasons())
 
     def spec(self, folder: Path) -> ModelSpec:
         """What the served model is made of, with the files that lie in `folder`."""
