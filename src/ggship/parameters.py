@@ -1,4 +1,4 @@
-"""How the model is asked where nobody says otherwise: what training or the base recorded, what the user says, no more."""
+"""How the model is asked where nobody says otherwise: as training or the base recorded, or as the user says."""
 
 from __future__ import annotations
 

@@ -251,6 +251,18 @@ def _losses(make: Any, *losses: float | None) -> Given:
     return Given(make.adapter())
 
 
+PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
+CHATML = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+
+
+def _endless(make: Any, template: str = PLAIN, readme: str = "", **tokenizer: Any) -> Given:
+    make.write("tokenizer_config.json", json.dumps(tokenizer))
+    make.write("chat_template.jinja", template)
+    if readme:
+        make.write("README.md", readme)
+    return Given(make.adapter(), write_base(make.root.parent / "base.gguf"))
+
+
 MERGE = "merge"
 CASES: dict[str, Callable[[Any], Given]] = {
     "GS001": _pickled,
@@ -323,6 +335,7 @@ CASES: dict[str, Callable[[Any], Given]] = {
     "GS503": lambda make: _best(make, "best"),
     "GS504": lambda make: _losses(make, 2.0, 2.1, 2.0, 2.1),
     "GS505": lambda make: _losses(make, 2.0, float("nan"), 1.0),
+    "GS506": lambda make: _endless(make),
 }  # fmt: skip
 
 
@@ -428,6 +441,28 @@ def test_mlx_settings_are_not_unknown_fields(run_maker):
     path = run_maker.adapter(tensors=tensors, file="adapters.safetensors", peft_type=..., r=..., lora_alpha=...,
                              lora_parameters={"rank": 8, "scale": 2.0}, iters=600)  # fmt: skip
     assert [finding.code for finding in findings(read_run(path))] == []
+
+
+ONE = {"pad_token": "<|im_end|>", "eos_token": {"content": "<|im_end|>"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "readme", "tokenizer", "level"),
+    [
+        (PLAIN, "", {}, "warning"),
+        (PLAIN, "", {"add_eos_token": True}, None),
+        (CHATML, "", {"eos_token": "<|im_end|>", "pad_token": "<pad>"}, None),
+        (CHATML, "", ONE, "note"),
+        (CHATML, "### Framework versions\n\n- TRL: 0.12.2\n", ONE, "warning"),
+        (CHATML, "### Framework versions\n\n- TRL: 0.16.1\n", ONE, None),
+        (CHATML, "", {"eos_token": "</s>", "pad_token": "</s>"}, None),  # turns end with another mark
+        (PLAIN, "---\ntags:\n- llama-factory\n---\n", {}, None),
+        ("{{ raise_exception('no') }}", "", ONE, "note"),
+    ],
+)
+def test_whether_training_can_have_seen_an_end(run_maker, template, readme, tokenizer, level):
+    found = dict(_endless(run_maker, template, readme, **tokenizer).found())
+    assert found.get("GS506") == level
 
 
 def test_losses_of_reinforcement_learning_need_not_fall(run_maker):

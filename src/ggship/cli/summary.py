@@ -66,6 +66,11 @@ def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
     proof = prompt["proof"]
     if proof and proof["probes"]:
         rows.append(("prompt", f"{proof['equal']} of {proof['probes']} conversations rendered as in training"))
+    if proof and proof.get("unasked") is False:
+        asked = str(prompt["thinking"]["think"]).lower()
+        rows.append(
+            ("thinking", f"clients get that prompt only where they send `think: {asked}`; Ollama's default is true")
+        )
     if model["server"]:
         rows.append(("runs on", model["server"]))
     rows += [("note", note) for note in model.get("notes", [])]

@@ -13,8 +13,8 @@ from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
-from ggship.prompts.stops import stop_strings
-from ggship.prompts.thinking import thoughts_closed
+from ggship.prompts.stops import Stop, find_stops
+from ggship.prompts.thinking import Thinking, match_thinking
 from ggship.prompts.training import named_prompt, training_prompt
 from ggship.prompts.trial import check_template_once
 
@@ -30,19 +30,25 @@ class PromptPlan:
 
     chat: its Jinja; None only where the user forced a package without one. jinja: the same as the GGUF holds it, so
     that the server's own variables change nothing. go: the Modelfile's TEMPLATE; None where that Jinja is the carrier.
-    stops: where an answer ends. special_tokens: what no answer may show. notes: (what, why) for the plan. system: the
-    SYSTEM text, None for none. losses: what the Modelfile cannot say of all this, in words; the API and ggship.json
-    carry it whole.
+    ends: where an answer ends, with sources. special_tokens: what no answer may show. notes: (what, why) for the plan.
+    system: the SYSTEM text, None for none. losses: what the Modelfile cannot say of all this, in words; the API and
+    ggship.json carry it whole. thinking: how it is asked, None of a model that cannot think.
     """
 
     chat: ChatTemplate | None
     jinja: str | None
     go: str | None
-    stops: tuple[str, ...]
+    ends: tuple[Stop, ...]
     special_tokens: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     system: str | None = None
     losses: tuple[str, ...] = ()
+    thinking: Thinking | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return tuple(stop.text for stop in self.ends)
 
     @property
     def route(self) -> str:
@@ -65,6 +71,8 @@ class PromptPlan:
             "system": self.system,
             "not_in_modelfile": list(self.losses),
             "stops": list(self.stops),
+            "stop_sources": {stop.text: stop.source for stop in self.ends},
+            "thinking": self.thinking.document() if self.thinking else None,
             "special_tokens": list(self.special_tokens),
         }
 
@@ -90,12 +98,16 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
             " --template chatml",
         )
     check_template_once(chat)
-    chat = thoughts_closed(chat)
+    recorded = run.training.template
+    chat, thinking = match_thinking(chat, recorded.thinking if recorded else None, recorded.source if recorded else "")
     jinja = gguf_chat_template(chat)
-    stops = stop_strings(run, base, chat)
-    special = tuple(dict.fromkeys((*stops, *(token for token in (chat.bos_token, chat.eos_token) if token))))
+    stops = find_stops(run, base, chat)
+    tokens = (token for token in (chat.bos_token, chat.eos_token) if token)
+    special = tuple(dict.fromkeys((*(stop.text for stop in stops), *tokens, *(thinking.forbidden if thinking else ()))))
     written = go_template(chat, server_adds_bos=adds_bos(base))
     notes = [("prompt", chat.source)]
+    notes += [("thinking", thinking.why)] if thinking else []
+    notes.append(("stops", "; ".join(f"{stop.text} ({stop.source})" for stop in stops) or "none"))
     if isinstance(written, NotInGo):
         if plan.strategy == "adapter" and chat.text != base.chat_template:
             raise NotExpressible(
@@ -104,14 +116,13 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
                 hint="--strategy merge puts the Jinja template itself into the model",
             )
         notes.append(("template", f"the GGUF's own Jinja: {written.reason}"))
-        return PromptPlan(chat, jinja, None, stops, special, tuple(notes))
+        return PromptPlan(chat, jinja, None, stops, special, tuple(notes), thinking=thinking)
     carried = "a Go TEMPLATE that renders as the Jinja of training"
     theirs = jinja if plan.strategy == "merge" else base.chat_template
     if template_preference(written.text, theirs) == "jinja":
         carried += "; servers since 0.30 will prefer the GGUF's Jinja, which can do more"
     notes.append(("template", "; ".join((carried, *written.limits))))
-    notes.append(("stops", " ".join(stops) or "none"))
-    return PromptPlan(chat, jinja, written.text, stops, special, tuple(notes))
+    return PromptPlan(chat, jinja, written.text, stops, special, tuple(notes), thinking=thinking)
 
 
 def _with_system(prompt: PromptPlan, system: str | None) -> PromptPlan:

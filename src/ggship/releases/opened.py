@@ -17,7 +17,7 @@ from ggship.releases.promotion import base_name, temporary
 from ggship.releases.turns import own_turn
 from ggship.runtimes.endpoints import parse_endpoint
 from ggship.runtimes.find import find_runtime
-from ggship.runtimes.model import Endpoint, ModelSpec, Runtime
+from ggship.runtimes.model import ENABLE_THINKING, Endpoint, ModelSpec, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def open_package(
         if with_base:
             stack.enter_context(temporary(runtime, base_name(info.name)))
             base, missing = _stand(info, runtime, progress or Silent())
-        yield Opened(runtime.endpoint(info.live_name), base, missing, runtime, _unproven(info, runtime, live))
+        yield Opened(
+            runtime.endpoint(info.live_name, think=_think(info)), base, missing, runtime, _unproven(info, runtime, live)
+        )
 
 
 @contextmanager
@@ -158,10 +160,16 @@ def _stand(info: PackageInfo, runtime: Runtime, progress: Progress) -> tuple[End
         created = runtime.create(name, spec, bringing)
         bringing.done()
         if spec.from_name is None or created.layers[:1] == (wanted,):
-            return runtime.endpoint(name), ""
+            return runtime.endpoint(name, think=_think(info)), ""
         another = True
     why = "what is there under its name is another model" if another else "it is not at hand"
     return None, f"the base ({used}) cannot be asked: {why}, so there is nothing to compare with"
+
+
+def _think(info: PackageInfo) -> bool:
+    """What the model is told where it can think, as when it was proven."""
+    thinking = info.document["prompt"].get("thinking")
+    return bool(thinking["think"]) if thinking else ENABLE_THINKING
 
 
 def _base_by_name(info: PackageInfo, runtime: Runtime) -> ModelSpec | None:

@@ -88,9 +88,9 @@ class EmbeddedRuntime:
                 status=404,
             ) from None
 
-    def endpoint(self, name: str) -> Endpoint:
+    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Endpoint:
         """An endpoint to ask that model; it is loaded at the first question."""
-        return EmbeddedEndpoint(self, name, self._clock)
+        return EmbeddedEndpoint(self, name, self._clock, think=think)
 
     def child(self, load: Load) -> Child:
         """A running child that serves this; the one used longest ago makes room where there are too many."""
@@ -164,9 +164,10 @@ class EmbeddedRuntime:
 class EmbeddedEndpoint:
     """One model of the embedded runtime, asked through llama.cpp's own server."""
 
-    def __init__(self, runtime: EmbeddedRuntime, model: str, clock: Clock) -> None:
+    def __init__(self, runtime: EmbeddedRuntime, model: str, clock: Clock, *, think: bool = ENABLE_THINKING) -> None:
         self.model = model
         self.label = model
+        self._think = think
         self._runtime = runtime
         self._clock = clock
 
@@ -179,7 +180,7 @@ class EmbeddedEndpoint:
         own = spec.parameters.get("stop") or ()
         stops = [*((own,) if isinstance(own, str) else own), *options.stop]
         body: dict[str, Any] = {
-            **_prompted(spec, messages),
+            **_prompted(spec, messages, self._think),
             "temperature": options.temperature,
             "seed": options.seed,
             "max_tokens": options.num_predict,
@@ -229,7 +230,7 @@ class EmbeddedEndpoint:
         spec = self._runtime.spec(self.model)
         child = self._runtime.child(_load(spec, None))
         with child.watched() as http:
-            reply = http.request("POST", "/apply-template", json=_prompted(spec, messages))
+            reply = http.request("POST", "/apply-template", json=_prompted(spec, messages, self._think))
         if not reply.ok:
             raise self._refusal(reply.status, reply.text())
         answer = reply.json()
@@ -304,12 +305,12 @@ def _decoded(data: str) -> Mapping[str, Any] | None:
     return piece if isinstance(piece, dict) else None
 
 
-def _prompted(spec: ModelSpec, messages: Sequence[Message]) -> dict[str, Any]:
+def _prompted(spec: ModelSpec, messages: Sequence[Message], think: bool) -> dict[str, Any]:
     """What the prompt is made of, in every request alike."""
     return {
         "messages": _conversation(spec, messages),
-        # As `think: false` on Ollama: the template of a model that can think closes its thoughts at once.
-        "chat_template_kwargs": {"enable_thinking": ENABLE_THINKING},
+        # As `think` on Ollama; where it is false the template of a model that can think closes its thoughts at once.
+        "chat_template_kwargs": {"enable_thinking": think},
     }
 
 

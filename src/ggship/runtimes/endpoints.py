@@ -28,10 +28,13 @@ _SHOWN_BODY = 600
 class OllamaEndpoint:
     """One model of an Ollama server, asked through its native API."""
 
-    def __init__(self, client: OllamaClient, model: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, client: OllamaClient, model: str, *, clock: Clock | None = None, think: bool = ENABLE_THINKING
+    ) -> None:
         self.model = model
         self.label = model
         self._client = client
+        self._think = think
         self._clock = clock or SystemClock()
         self._shown: Mapping[str, Any] | None = None
 
@@ -46,7 +49,7 @@ class OllamaEndpoint:
             request["tools"] = list(options.tools)
         if self._thinks():
             # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
-            request["think"] = ENABLE_THINKING
+            request["think"] = self._think
         began = self._clock.monotonic()
         first: float | None = None
         text, thinking = [], []
@@ -79,9 +82,7 @@ class OllamaEndpoint:
 
     def render(self, messages: Sequence[Message]) -> str | None:
         """The prompt that the server really makes when it is asked as `chat` asks; None where it is too old to tell."""
-        return self._client.render(
-            self.model, ollama_turns(messages), think=ENABLE_THINKING if self._thinks() else None
-        )
+        return self._client.render(self.model, ollama_turns(messages), think=self._think if self._thinks() else None)
 
     def digest(self) -> str | None:
         """The digest of the model's manifest."""

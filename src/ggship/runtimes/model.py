@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 ENABLE_THINKING = False
-"""What every endpoint tells a model that can think: when it is asked, and, the same, when its prompt is rendered."""
+"""What endpoints tell a model that can think unless training had it think: when it is asked, and, the same, when its
+prompt is rendered."""
 
 
 class FunctionCall(TypedDict):
@@ -157,8 +158,8 @@ class Runtime(Protocol):
         """Take the name away; no error where it is not there."""
         ...
 
-    def endpoint(self, name: str) -> Endpoint:
-        """An endpoint to ask that model."""
+    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Endpoint:
+        """An endpoint to ask that model; a model that can think is told to or not to."""
         ...
 
     def close(self) -> None:

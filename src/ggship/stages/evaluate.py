@@ -92,7 +92,7 @@ class EvaluateStage:
 
         report = evaluate(
             suite,
-            self._runtime.endpoint(subject),
+            self._runtime.endpoint(subject, think=job.think),
             base,
             clock=job.clock,
             on_case=heard,
@@ -137,7 +137,7 @@ class EvaluateStage:
                 **job.identity(),
                 "base": self._base_sha256(facts) or job.base.ref,
                 "runtime": self._runtime.describe(),
-                "prompt": [job.prompt.go, job.prompt.jinja, job.options.system, job.parameters()],
+                "prompt": [job.prompt.go, job.prompt.jinja, job.options.system, job.parameters(), job.think],
                 "suite": self._suite.digest,
             }
         )
@@ -148,7 +148,7 @@ class EvaluateStage:
         bringing = ByStatus(progress, "Bringing the base beside it")
         self._runtime.create(name, job.base_spec(work, progress), bringing)
         bringing.done()
-        return Listening(self._runtime.endpoint(name)), key
+        return Listening(self._runtime.endpoint(name, think=job.think)), key
 
     def _same(self, report: Report, made: str, subject: str) -> None:
         """Law: the report is of the model that was made, and of no other that came under its name meanwhile."""

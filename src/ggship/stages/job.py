@@ -22,7 +22,7 @@ from ggship.prompts.plan import PromptPlan
 from ggship.runner import Runner
 from ggship.runs.findings import Finding
 from ggship.runs.model import Run
-from ggship.runtimes.model import ModelSpec, Runtime
+from ggship.runtimes.model import ENABLE_THINKING, ModelSpec, Runtime
 from ggship.stages.base_file import BaseFile
 
 if TYPE_CHECKING:
@@ -150,6 +150,11 @@ class Job:
         if self.suite is not None:
             laws.append(f"the gates of {self.suite.name}")
         return tuple(laws)
+
+    @property
+    def think(self) -> bool:
+        """What endpoints tell the model, where it can think."""
+        return self.prompt.thinking.ask if self.prompt.thinking else ENABLE_THINKING
 
     def special_tokens(self) -> Sequence[str]:
         """Strings that a user must never see in an answer."""

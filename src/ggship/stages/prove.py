@@ -11,7 +11,8 @@ from ggship.pipeline import Facts
 from ggship.progress import Progress
 from ggship.prompts.bos import file_adds_bos, metadata_adds_bos
 from ggship.prompts.parity import prove_prompts
-from ggship.runtimes.model import Runtime
+from ggship.prompts.probes import PROBES
+from ggship.runtimes.model import Endpoint, Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
 
@@ -47,7 +48,7 @@ class ProveStage:
             return {"probes": 0, "equal": 0, "skipped": [], "differences": []}
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         progress.start(self.title)
-        endpoint = self._runtime.endpoint(subject)
+        endpoint = self._runtime.endpoint(subject, think=self._job.think)
         model = self._job.spec(work).model
         adds = file_adds_bos(model) if model else metadata_adds_bos(self._job.base.metadata)
         proof = prove_prompts(chat, endpoint.render, system=self._job.options.system, adds_bos=adds)
@@ -59,7 +60,15 @@ class ProveStage:
                 hint="nothing was promoted; --template names the prompt of training where this is not it",
             )
         progress.done(f"{proof.equal} of {proof.probes} conversations as in training")
-        return proof.document()
+        return {**proof.document(), "unasked": self._unasked(subject, endpoint)}
+
+    def _unasked(self, subject: str, endpoint: Endpoint) -> bool | None:
+        """Whether clients that say nothing of thinking get the prompt that was proven; None where it has none."""
+        client = getattr(self._runtime, "client", None)
+        if client is None or self._job.prompt.thinking is None:
+            return None
+        asked = [probe.messages for probe in PROBES[:2]]
+        return all(client.render(subject, messages) == endpoint.render(messages) for messages in asked)
 
     def check(self, done: Facts) -> bool:
         """Nothing outside the folder."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ggship.errors import BaseMismatch, GgshipError, NotExpressible
 from ggship.runs.files import MIB, read_head
 from ggship.runs.findings.catalogue import OBSTACLES, RULES
+from ggship.runs.findings.ends import what_ends_answers
 from ggship.runs.findings.model import Finding
 from ggship.runs.findings.tokens import added_tokens
 from ggship.runs.model import Run
@@ -44,6 +45,7 @@ def what_the_base_says(run: Run, base: Base, seen: Fingerprint | None = None) ->
     if seen.verdict in _VERDICTS:
         yield RULES[_VERDICTS[seen.verdict]].found(seen.why, fix=f"{seen.hint[:1].upper()}{seen.hint[1:]}.")
     yield from _tokens(run, base)
+    yield from what_ends_answers(run, base)
     if base.config_dir is not None:
         yield from remote_code(base.config_dir, base.config_dir, "the base's config.json")
 

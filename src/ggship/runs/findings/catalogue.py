@@ -368,6 +368,14 @@ _RULES = (
         "Training diverged at that step; what it learned afterwards is seldom of use.",
         "Take a checkpoint from before that step, or train again with a lower learning rate or in bf16.",
     ),
+    Rule(
+        "GS506",
+        "warning",
+        "Training may never have seen where an answer ends",
+        "A model that never saw it goes on and on, or asks itself the next question.",
+        "Packaging asks the model, and stops where it does not end by itself. If so, train again with the end of turn"
+        " in every example and in the loss, and with a padding token of its own.",
+    ),
 )
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _RULES}
