@@ -10,7 +10,7 @@ import pytest
 from ggship.gguf.reader import read_gguf
 from ggship.gguf.writer import GgufWriter, NewTensor, changed_metadata
 from ggship.prompts import ChatTemplate, gguf_chat_template, prove_prompts
-from ggship.prompts.thinking import thoughts_closed
+from ggship.prompts.thinking import match_thinking, thoughts_closed
 from ggship.runtimes.model import ModelSpec
 from ggship.runtimes.ollama import OllamaRuntime
 from ggship.runtimes.ollama_api import OllamaClient
@@ -25,6 +25,11 @@ TURNS = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
 )
 QWEN3 = TURNS + "{% if " + OFF + " %}{{ '" + CLOSED + "' }}{% endif %}{% endif %}"
+# As DeepSeek-R1: a thought is opened for the model, and its answers have none.
+R1 = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content.split('</think>')[-1] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"
+)
 SMOLLM3 = "{{ '/no_think ' if " + OFF + " else '/think ' }}" + TURNS + "{% endif %}"
 
 
@@ -54,12 +59,20 @@ def with_template(base_gguf: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("text", [QWEN3, SMOLLM3], ids=["as Qwen3", "as SmolLM3"])
 def test_a_merged_model_has_the_prompt_of_training_whichever_way_the_switch_is(runtime, with_template, text):
-    chat = thoughts_closed(ChatTemplate(text, "<|im_start|>", "<|im_end|>"))
+    chat, _ = match_thinking(ChatTemplate(text, "<|im_start|>", "<|im_end|>"))
     runtime.create(NAME, ModelSpec(model=with_template(gguf_chat_template(chat))))
     assert "thinking" in runtime.client.show(NAME)["capabilities"]
     assert prove_prompts(chat, runtime.endpoint(NAME).render, adds_bos=False).holds
     for think in (None, True, False):
         assert runtime.client.render(NAME, ASK, think=think) == chat.render(ASK)
+
+
+def test_a_thought_that_training_never_saw_is_not_opened(runtime, with_template):
+    chat, thinking = match_thinking(ChatTemplate(R1, "<|im_start|>", "<|im_end|>"))
+    runtime.create(NAME, ModelSpec(model=with_template(gguf_chat_template(chat))))
+    assert prove_prompts(chat, runtime.endpoint(NAME, think=thinking.ask).render, adds_bos=False).holds
+    for think in (None, False):
+        assert runtime.client.render(NAME, ASK, think=think) == "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_a_switch_that_reaches_the_template_is_rendered_as_it_is_asked(runtime, with_template):

@@ -22,7 +22,7 @@ from ggship.prompts.chat import ChatTemplate, TemplateRefused, TemplateTooLarge
 from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import go_template
 from ggship.prompts.probes import PROBES
-from ggship.prompts.thinking import thoughts_closed
+from ggship.prompts.thinking import match_thinking
 from ggship.runner import Runner, run_subprocess
 
 CPU_SECONDS = 2  # beside what starting Python took
@@ -101,7 +101,7 @@ def _tried(chat: ChatTemplate) -> GgshipError | None:
     if not rendered:
         return refused
     with contextlib.suppress(BadFile):  # whether these can be made of it is not asked here
-        chat = thoughts_closed(chat)
+        chat, _ = match_thinking(chat)
         gguf_chat_template(chat)
         go_template(chat)
     return None
