@@ -25,9 +25,7 @@ RULE = (
     "the highest pass rate on the suite; of equals the higher mean score, then the lower eval loss, then the earlier "
     "step; one whose proof does not hold comes after all whose does"
 )
-CAUTION = (
-    "the best was chosen by this very suite, so its score flatters a little: ask questions that chose nothing, too"
-)
+CAUTION = "the best was chosen by this very suite, so its score flatters a little: measure it by other questions too"
 
 
 @dataclass(frozen=True, slots=True)

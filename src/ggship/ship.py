@@ -85,6 +85,8 @@ def prepare(
     seen = fingerprint(run, base)
     require_possible(seen, base)
     found = findings(run, base, seen=seen)
+    if candidate:  # all of them are candidates: it is no matter which one training held to be best
+        found = tuple(finding for finding in found if finding.code != "GS502")
     if options.strict:
         refuse_warnings(found)
     plan = decide(options, run, base, runtime, fit, route_of(run, base))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ggship.convert import convert_adapter
+from ggship.convert.merging import merge_run
+from ggship.convert.routes import route_of
 from ggship.gguf.merge import merge_adapter
 from ggship.runs.several import RunRef, read_runs
 
@@ -110,3 +112,29 @@ def test_pefts_cat_of_rslora_is_scaled_once_too_often(trained, distribution, tmp
     assert not same(base, reference(tuned), distribution(base.gguf, adapter))
     tuned.base_model.set_adapter(["tone", "law"])
     assert same(base, reference(tuned), distribution(base.gguf, adapter))
+
+
+def test_dora_beside_a_plain_adapter_on_other_modules(tiny_base, distribution, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base = tiny_base("llama")
+    torch.manual_seed(7)
+    dora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, use_dora=True, target_modules=ATTENTION)
+    plain = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=FEED_FORWARD)
+    tuned = get_peft_model(base.model(), dora, adapter_name="dora")
+    tuned.add_adapter("plain", plain)
+    with torch.no_grad():
+        for part, weight in tuned.named_parameters():
+            if "lora_" in part:
+                weight += 0.15 * torch.randn_like(weight)
+    tuned.save_pretrained(tmp_path / "runs")
+    tuned.base_model.set_adapter(["dora", "plain"])
+
+    run, given = (
+        read_runs([RunRef(tmp_path / "runs" / name) for name in ("plain", "dora")]),
+        base_of(base.folder, base.gguf),
+    )
+    merge_run(run, given, tmp_path / "merged.gguf", route=route_of(run, given), threads=1)
+
+    assert same(base, reference(tuned.eval()), distribution(tmp_path / "merged.gguf"))

@@ -65,11 +65,13 @@ def merge_run(
 
     if route.kind == "peft":
         return _by_peft(run, base, out, log or out.with_name(f"{out.name}.log"), runner, merged)
+    from ggship.convert.blended import blended_updates
     from ggship.convert.sources import adapter_tensors
     from ggship.convert.updates import tensor_updates
 
     with adapter_tensors() as tensors:
-        return RunMerge(merged(tensor_updates(run, _with_tensors(base), tensors)), "ggship")
+        updates = blended_updates if run.shares else tensor_updates
+        return RunMerge(merged(updates(run, _with_tensors(base), tensors)), "ggship")
 
 
 def _by_peft(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ggship.bases.model import Base
 from ggship.convert.layout import READS_A_HEAD, Layout, unknown_layout
 from ggship.errors import NotExpressible
-from ggship.runs.model import Run, Share
+from ggship.runs.model import Run
 from ggship.runs.obstacles import MERGE, Obstacle, obstacles
 
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
@@ -64,7 +64,7 @@ def route_of(run: Run, base: Base) -> Route:
     """The route. Raises NotExpressible, naming every reason and the first one's code, where there is none."""
     refuse_unshippable(run)
     if run.shares:
-        return blended([(share, route_of(share.run, base)) for share in run.shares])
+        return _blended(run, base)
     found = obstacles(run)
     parted = _parted(run, base)
     if not found and parted is None:
@@ -81,15 +81,21 @@ def route_of(run: Run, base: Base) -> Route:
     return Route("updates", why[0] if len(why) == 1 else f"{why[0]}, and more", why, own_head=own_head, code=code)
 
 
-def blended(routes: Sequence[tuple[Share, Route]]) -> Route:
-    """The route of a blend, from those of its runs."""
-    first = next(((share, route) for share, route in routes if route.kind != "pairs"), None)
-    if first is None:
+def _blended(run: Run, base: Base) -> Route:
+    """The route of a blend: that of its runs, where what they trained has a sum."""
+    routes = [(share, route_of(share.run, base)) for share in run.shares]
+    merged = tuple(f"{share.label}: {what}" for share, route in routes for what in route.merged)
+    if all(route.kind == "pairs" for _, route in routes):
         return Route("pairs", "every trained number of each run is in a LoRA pair")
-    share, route = first
-    way_out = "ship them one by one, or train plain LoRA"
-    why = [Obstacle("blend", f"{share.label}: {what}", way_out) for what in route.merged]
-    raise _refusal("the runs cannot be added up", why)
+    from ggship.convert.blended import why_no_sum
+
+    by_peft = [f"{share.label}: {route.reason}" for share, route in routes if route.kind == "peft"]
+    why = by_peft or why_no_sum(run.shares, base)
+    if why:
+        way_out = "ship them one by one, at weight 1; or train plain LoRA"
+        raise _refusal("these updates cannot be added up", [Obstacle("blend", what, way_out) for what in why])
+    own_head = any(route.own_head for _, route in routes)
+    return Route("updates", f"{merged[0]}, and more" if merged[1:] else merged[0], merged, own_head, code="blend")
 
 
 def require_pairs(run: Run, base: Base) -> Route:

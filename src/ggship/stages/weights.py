@@ -88,6 +88,7 @@ class MergeRunStage:
                 "kernels": kernels_identity(),
                 "base": job.weights.key(),
                 "run": self._adapter(),
+                **job.shares(),
                 "route": [job.plan.route.kind, merger_version(job.plan.route.kind)],
                 "quant": job.plan.quant,
                 "force": job.options.force,
