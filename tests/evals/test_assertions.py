@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -176,14 +177,15 @@ def test_calls_of_tools(calls: list[object], f1: float, valid: bool) -> None:
     assert answered("is-valid-openai-tools-call", text="", calls=tuple(calls), tools=(LAW_TOOL,)).passed is valid
 
 
-def test_a_schema_that_never_ends_or_points_elsewhere_is_an_error() -> None:
+def test_a_schema_that_never_ends_or_points_elsewhere_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text("{}")
     slow = {"type": "string", "pattern": "^(a+)+$"}
     schemas = Schemas(limit=0.3)
     try:
         with pytest.raises(ToolFailed, match="took longer"):
             schemas.why_not('"' + "a" * 40 + 'b"', slow, whole=True)
         with pytest.raises(ToolFailed, match="cannot be used"):
-            schemas.why_not("{}", {"$ref": "http://127.0.0.1:9/schema.json"}, whole=True)
+            schemas.why_not("{}", {"$ref": (tmp_path / "there.json").as_uri()}, whole=True)
         assert "too deep" in schemas.why_not("[" * 200_000, None, whole=False)
         assert schemas.why_not("{}", {"type": "object"}, whole=True) == ""
     finally:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ggship.errors import AdaptersRefused, ServerError
+from ggship.evals.instruments import Instruments
 from ggship.runtimes.embedded import EmbeddedRuntime
-from ggship.runtimes.endpoints import parse_endpoint
+from ggship.runtimes.endpoints import OllamaEndpoint, OpenAIEndpoint, parse_endpoint
 from ggship.runtimes.model import ChatOptions, Message, ModelSpec
 from ggship.runtimes.ollama import OllamaRuntime
 from ggship.runtimes.ollama_api import OllamaClient
@@ -303,3 +304,35 @@ def test_a_model_that_repeats_one_token_for_ever_is_an_answer_and_no_lost_connec
         assert cut.finish == "length", "the limit came first"
     finally:
         client.delete(name)
+
+
+def test_embedded_refuses_tools_that_the_template_would_drop(embedded, base_gguf):
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+    embedded.create("toolless", ModelSpec(model=base_gguf, parameters={"num_ctx": 1024}))
+    with pytest.raises(ServerError, match="has no place for tools"):
+        embedded.endpoint("toolless").chat(ASK, ChatOptions(num_predict=8, tools=(tool,)))
+    lists = "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}"
+    embedded.create("tooled", ModelSpec(model=base_gguf, jinja=lists, parameters={"num_ctx": 1024}))
+    assert embedded.endpoint("tooled").chat(ASK, ChatOptions(num_predict=8, tools=(tool,))).finish
+
+
+def test_the_openai_dialects_embeddings_are_those_of_a_real_server(base_gguf):
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.embedding, params.n_ctx, params.cpuparams.n_threads = str(base_gguf), True, 512, 1
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    server = xllamacpp.Server(params)
+    endpoint = parse_endpoint(f"{server.listening_address}/v1#any")
+    assert isinstance(endpoint, OpenAIEndpoint)
+    with Instruments(embedder=endpoint) as instruments:
+        near = instruments.likeness("Notice is given in writing.", "Written notice is required.")
+        assert near > instruments.likeness("Notice is given in writing.", "Bananas are yellow.")
+
+
+def test_embeddings_that_ollama_cannot_make_are_explained(each_ollama):
+    endpoint = parse_endpoint(f"{each_ollama}#{BASE}")
+    assert isinstance(endpoint, OllamaEndpoint)
+    with pytest.raises(ServerError, match="could not make embeddings") as caught:
+        endpoint.embed(["a"])
+    assert "embedding model" in caught.value.hint

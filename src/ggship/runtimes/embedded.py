@@ -196,6 +196,7 @@ class EmbeddedEndpoint:
             body["top_k"] = 1
         if options.tools:
             body["tools"] = list(options.tools)
+            self._require_tools(child, body)
         text, thinking = [], []
         calls: dict[int, dict[str, Any]] = {}
         first: float | None = None
@@ -256,6 +257,18 @@ class EmbeddedEndpoint:
                 if piece is None or "error" in piece:
                     raise self._refusal(500, data)
                 yield piece
+
+    def _require_tools(self, child: Child, body: Mapping[str, Any]) -> None:
+        """ServerError where the chat template drops the tools: llama.cpp does so without a word."""
+        asked = {name: body[name] for name in ("messages", "chat_template_kwargs")}
+        with child.watched() as http:
+            prompts = [http.request("POST", "/apply-template", json=request) for request in (asked, dict(body))]
+        if all(reply.ok for reply in prompts) and prompts[0].text() == prompts[1].text():
+            raise ServerError(
+                f"the chat template of {self.label} has no place for tools: the model would not know of them",
+                hint="a model that was trained with tools, or a test without `tools`",
+                status=400,
+            )
 
     def _refusal(self, status: int, body: str) -> ServerError:
         text = error_text(body)

@@ -90,7 +90,12 @@ class OllamaEndpoint:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, of the model's own length. ServerError where the server makes none."""
-        return vectors(self._client.embed(self.model, texts), texts, self.label)
+        try:
+            return vectors(self._client.embed(self.model, texts), texts, self.label)
+        except ServerError as error:
+            if "support embeddings" in error.where:
+                error.hint = "name an embedding model, such as nomic-embed-text"
+            raise
 
     def _options(self, options: ChatOptions) -> dict[str, Any]:
         # repeat_penalty: 1.1 until 0.32.0 and 1.0 after it (api/types.go), so it is always said.

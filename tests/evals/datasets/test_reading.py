@@ -184,6 +184,15 @@ def test_one_broken_byte_does_not_turn_utf8_into_nonsense(write: Write) -> None:
     assert any("no text in the file's encoding" in str(item) for item in items)
 
 
+def test_utf8_that_would_pass_for_gb18030_stays_utf8(write: Write) -> None:
+    row = "押金怎么,书面催告\n"
+    assert row.encode().decode("gb18030"), "each of these lines is nonsense in GB18030, and no error"
+    path = write("law.csv", b"question,answer\n" + row.encode() * 20 + "坏".encode()[:2] + b",x\n")
+    dataset = open_dataset(path)
+    assert dataset.encoding == "utf-8"
+    assert {item.reference for item in dataset if isinstance(item, Example)} == {"书面催告"}
+
+
 def test_broken_rows_are_told_with_their_lines_and_the_rest_is_read(write: Write) -> None:
     content = (
         '{"question": "a", "answer": "b"}\n{"question": \n[1]\n\n{"question": "c"}\n{"question": {}, "answer": "x"}\n'
@@ -244,6 +253,7 @@ def test_a_broken_array_is_an_error_with_its_line(write: Write, content: str, li
     [
         ("no.csv", None, "no such file"),
         ("data.parquet", b"PAR1", "ggship reads text"),
+        ("program.csv", b"\x7fELF\0\1", "this is no text"),
         ("empty.jsonl", b"", "no rows"),
         ("empty.csv", b"", "no header"),
         ("twice.csv", b"a,a\n1,2\n", "two columns have the same name"),

@@ -51,6 +51,11 @@ def test_a_question_is_taken_once_however_often_it_stands_there() -> None:
     assert "only 2 different questions were found, 5 were wanted" in sample.remarks()
 
 
+def test_questions_that_come_again_and_again_crowd_nothing_out() -> None:
+    rows = [row(number, f"{number % 900 * 7919}") for number in range(2_700)]
+    assert len(set(questions(take_sample(rows, take=60, near=0.9)))) == 60
+
+
 def test_what_was_trained_on_is_left_out_and_told() -> None:
     rows = [
         row(2, "How long does copyright last?"),

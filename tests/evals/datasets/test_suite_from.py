@@ -95,6 +95,14 @@ def test_one_assertion_for_all_and_the_figures_of_a_trainer(tmp_path: Path) -> N
         assert recorded["llamafactory.rouge-l"] == ("jieba", 0.0)
 
 
+def test_a_reference_becomes_a_rubric_in_words(tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps(ROWS[3]))
+    rubric = make_suite(data, Wanted(assertion="llm-rubric")).suite.cases[0].assertions[0].value
+    assert str(rubric).startswith("It says what this answer says")
+    assert str(rubric).endswith(ROWS[3]["answer"])
+
+
 def test_check_shows_every_mistake_with_its_line(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\ntests:\n  - {promt: a}\n  - {prompt: a, assert: [{type: contians, value: a}]}\n")

@@ -7,6 +7,7 @@ for item in dataset:          # Example or Broken, again and again: nothing is k
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def open_dataset(
     columns: `prompt=ask,response=say`, for plain rows. name: of the entry, where the file is a dataset_info.json.
     Raises UsageError where the format is unknown or the file is of another, BadFile where there is nothing to read.
     """
-    _check_file(path)
+    _check_file(path, encoding)
     if path.name == DATASET_INFO or name is not None:
         files, shape = read_entry(path, name)
         return Dataset(files, shape, encoding or sniff_encoding(files[0]))
@@ -77,14 +78,16 @@ def open_dataset(
     return Dataset((path,), _format(path, first, format, columns), chosen)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, encoding: str | None) -> None:
     if not path.is_file():
         problem = "a folder, where one file of data belongs" if path.is_dir() else "there is no such file"
         raise UsageError(problem, where=str(path))
-    if path.suffix.lower() in _NOT_TEXT:
-        raise UsageError(
-            "ggship reads text: CSV, JSON, JSON lines", where=str(path), hint=_NOT_TEXT[path.suffix.lower()]
-        )
+    if hint := _NOT_TEXT.get(path.suffix.lower()):
+        raise UsageError("ggship reads text: CSV, JSON, JSON lines", where=str(path), hint=hint)
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if encoding is None and b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError("this is no text", where=str(path), hint="text in UTF-16 without a mark? --encoding utf-16-le")
 
 
 def _records(path: Path, encoding: str) -> Iterator[Record | Broken]:

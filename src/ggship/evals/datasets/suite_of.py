@@ -16,6 +16,7 @@ from ggship.runtimes.model import ChatOptions, Message
 SIMILARITY = "rouge-l"
 THRESHOLD = 0.3
 """Of ROUGE-L: a beginning, under which two free answers of a few sentences have little in common."""
+RUBRIC = "It says what this answer says, and contradicts it nowhere: "
 SHORT = {"char": 6, "word": 3}
 _LEAST_TOKENS, _MOST_TOKENS = 128, 2048
 
@@ -108,7 +109,9 @@ def _assertions(example: Example, chosen: str | None, threshold: float | None) -
     limit = kind.threshold if threshold is None or kind.threshold_is == "none" else threshold
     if type_ == SIMILARITY and threshold is None:
         limit = THRESHOLD
-    value = None if kind.value in ("none", "schema") else example.reference
+    value = None if kind.value in ("none", "json?") else example.reference
+    if type_ == "llm-rubric":
+        value = RUBRIC + example.reference
     return (*calls, Assertion(type_, value, limit))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -15,6 +16,7 @@ LONGEST_LINE = 16 << 20
 _ENOUGH = 2_000  # lines with a character outside ASCII: then it is known
 _PIECE = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_LONE = re.compile("[\udc80-\udcff]")
 ENCODINGS = ("utf-8", "gb18030", "utf-16")
 
 
@@ -63,7 +65,7 @@ def open_text(path: Path, encoding: str) -> TextIO:
 
 def unreadable(text: str) -> bool:
     """Whether bytes that were no text stand in it."""
-    return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
+    return not text.isascii() and _LONE.search(text) is not None
 
 
 class Lines(Iterator[str]):
