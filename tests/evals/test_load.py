@@ -304,3 +304,10 @@ def test_the_guide_names_every_assertion_and_gate() -> None:
 
     guide = (Path(__file__).parents[2] / "docs" / "suite.md").read_text(encoding="utf-8")
     assert [name for name in (*REGISTRY, *KNOWN, *CHECKS) if f"`{name}`" not in guide] == []
+
+
+def test_what_stands_above_a_suite_breaks_nothing() -> None:
+    suite = parse_suite("version: 1\ntests: [{prompt: Hi}]")
+    text = render_suite(suite, "made of\x08 a\x85b\nand more")
+    assert text.startswith("# made of  a\n# b\n# and more\n")
+    assert parse_suite(text).digest == suite.digest

@@ -266,6 +266,14 @@ def test_differing_from_the_base_is_asked_of_the_tuned_model_alone(run: Any, scr
         run(suite(text), scripted())
 
 
+def test_half_a_character_in_a_call_does_not_stop_the_report(run: Any, scripted: Any, suite: Any) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "law", "arguments": '{"a": "\ud83d"}'}}
+    text = "{version: 1, tests: [{prompt: q, assert: [{type: is-valid-openai-tools-call}]}]}"
+    report = run(suite(text), scripted(otherwise=Answer("", "tool_calls", 0.5, tool_calls=(call,))))
+    assert to_json(report).encode()
+    assert report.cases[0].tuned.tool_calls[0]["function"]["arguments"] == '{"a": "\ufffd"}'
+
+
 def test_a_call_of_a_tool_is_an_answer(run: Any, scripted: Any, suite: Any) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "law", "arguments": "{}"}}
     text = """

@@ -25,7 +25,8 @@ def render_suite(suite: Suite, head: str = "") -> str:
         document["defaults"] = {"options": options}
     document["tests"] = [_case(case, shared) for case in suite.cases]
     text: str = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110)
-    return "".join(f"# {line}".rstrip() + "\n" for line in head.splitlines()) + text
+    shown = ("".join(mark if mark.isprintable() else " " for mark in line) for line in head.splitlines())
+    return "".join(f"# {line}".rstrip() + "\n" for line in shown) + text
 
 
 class _Flow(list[str]):

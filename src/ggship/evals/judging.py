@@ -11,7 +11,7 @@ from ggship.evals.assertions import Judgement, Said, judge, kind_of
 from ggship.evals.instruments import Instruments
 from ggship.evals.report import Attempt, Checked, Outcome, Result
 from ggship.evals.suite import Assertion, Case, Suite
-from ggship.runtimes.model import Answer
+from ggship.runtimes.model import Answer, FunctionCall, ToolCall
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _NEEDED = {
@@ -88,7 +88,7 @@ def _attempt(
         seconds=answer.seconds,
         messages=case.messages,
         base=clean(base[number].text) if base is not None and number < len(base) else None,
-        calls=answer.tool_calls,
+        calls=tuple(_clean_call(call) for call in answer.tool_calls),
         tools=case.options.tools,
     )
     checks: list[Checked] = []
@@ -112,8 +112,8 @@ def _attempt(
         finish=answer.finish,
         score=sum(check.weight * check.score for check in checks) / weight if weight and not trouble else None,
         checks=tuple(checks),
-        error=trouble,
-        tool_calls=answer.tool_calls,
+        error=clean(trouble),
+        tool_calls=said.calls,
     )
 
 
@@ -148,6 +148,12 @@ def _merged(attempts: Collection[Attempt], wanted: int) -> tuple[Checked, ...]:
         score = sum(check.score for check in checks) / len(checks)
         merged.append(replace(checks[0], passed=passed, score=score, reason=f"{held} of {len(checks)} times: {reason}"))
     return tuple(merged)
+
+
+def _clean_call(call: ToolCall) -> ToolCall:
+    function = call["function"]
+    named = FunctionCall(name=clean(function["name"]), arguments=clean(function["arguments"]))
+    return ToolCall(id=call["id"], type=call["type"], function=named)
 
 
 def clean(text: str) -> str:

@@ -206,6 +206,13 @@ def test_broken_rows_are_told_with_their_lines_and_the_rest_is_read(write: Write
     assert len(good(open_dataset(write("rows.jsonl", content)))) == 2
 
 
+def test_half_a_character_breaks_its_row_alone(write: Write) -> None:
+    path = write("rows.jsonl", '{"question": "a \\ud83d", "answer": "b"}\n{"question": "c", "answer": "d"}\n')
+    first, second = open_dataset(path)
+    assert "half a character" in str(first)
+    assert isinstance(second, Example)
+
+
 def test_broken_csv_rows_are_told_with_their_lines(write: Write) -> None:
     content = 'question,answer\na,b\none\na,"b"x\n"multi\nline",ok\nlast,"never closed\nx\n'
     found = [str(item) for item in open_dataset(write("rows.csv", content)) if isinstance(item, Broken)]

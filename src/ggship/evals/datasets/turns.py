@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ggship.evals.datasets.model import Example, RowError
 from ggship.runtimes.model import FunctionCall, Message, ToolCall
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def say(role: str, content: str) -> Message:
@@ -44,6 +47,8 @@ def example(line: int, turns: Sequence[Message], tools: Sequence[Mapping[str, An
         raise RowError("the last answer follows no question")
     if not any(turn["role"] == "user" and turn["content"].strip() for turn in asked):
         raise RowError("the user says nothing")
+    if any(_HALF.search(turn["content"]) for turn in turns):
+        raise RowError("half a character: \\ud800 to \\udfff in JSON stand for one in pairs only")
     calls = tuple(made["function"]["name"] for made in reply.get("tool_calls", ()))
     reference = reply["content"].strip()
     if not reference and not calls:
