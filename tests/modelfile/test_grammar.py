@@ -188,3 +188,11 @@ def test_the_request_has_types_and_only_what_was_said():
 
 def test_stops_are_at_hand():
     assert Modelfile("x", parameters=(("stop", "a"), ("seed", 1), ("stop", "b"))).stops == ("a", "b")
+
+
+def test_characters_newer_than_this_python_are_kept_as_ollama_keeps_them():
+    kept = Modelfile("x", system="\U00031350\U000323af\u0870\U0001fae8")  # Unicode 14.0 and 15.0
+    assert parse(render(kept)) == kept
+    assert not_carried(kept) == ()
+    assert not_carried(Modelfile("x", system="\U0002ebf0")) != ()  # 15.1, which Ollama's Go does not know
+    assert not_carried(Modelfile("x", system="\U0010ffff")) != ()

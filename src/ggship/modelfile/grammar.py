@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ggship.errors import UsageError
 from ggship.modelfile.model import ROLES
+from ggship.modelfile.newer import printable_since_13
 from ggship.modelfile.parameters import suggest
 
 COMMANDS = (
@@ -66,8 +67,10 @@ def is_print(char: str) -> bool:
     """Go's strconv.IsPrint: letters, marks, numbers, punctuation, symbols, and of all spaces only U+0020."""
     if char == " ":
         return True
-    code = ord(char)
-    return unicodedata.category(char)[0] in "LMNPS" and not any(low <= code <= high for low, high in _LATER)
+    code, category = ord(char), unicodedata.category(char)
+    if category == "Cn":
+        return printable_since_13(code)
+    return category[0] in "LMNPS" and not any(low <= code <= high for low, high in _LATER)
 
 
 def unquote(text: str) -> str | None:
