@@ -111,5 +111,8 @@ class Trained:
 def _refusal(told: dict[str, str]) -> Refused:
     from ggship.convert.peft import HINTS
 
-    hint = HINTS.get(told["code"], "name another form of the same base with --base: its Hugging Face directory")
+    if told["code"] == "tokenizer-unreadable":
+        hint = "put the run's tokenizer files back, or take them away: then the base's own is used"
+    else:
+        hint = HINTS.get(told["code"], "name another form of the same base with --base: its Hugging Face directory")
     return NotExpressible(told["what"], where=told["where"], hint=hint, code=told["code"])
