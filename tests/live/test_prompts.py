@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from ggship.gguf.reader import read_gguf
 from ggship.modelfile import Modelfile, not_carried, parse, to_request
@@ -14,14 +17,22 @@ from ggship.prompts import (
     PROBES,
     ChatTemplate,
     GoTemplate,
+    PromptProof,
     families,
     family,
+    gguf_chat_template,
     go_template,
     prove_prompts,
     server_adds_bos,
     template_preference,
 )
 from ggship.prompts.stops import pieces_stops
+from ggship.prompts.thinking import thoughts_closed
+from ggship.prompts.tokenparity import TOKEN_PROBES, TrainingTokens, prove_tokens
+from ggship.runtimes.embedded import EmbeddedRuntime
+from ggship.runtimes.endpoints import OllamaEndpoint
+from ggship.runtimes.model import ModelSpec
+from ggship.runtimes.ollama import OllamaRuntime
 from ggship.runtimes.ollama_api import OllamaClient
 
 BASE = "smollm2:135m"
@@ -86,15 +97,54 @@ def test_system_of_the_modelfile_stands_where_training_put_it(client, created, s
     assert proof.holds, "\n".join(map(str, proof.differences))
 
 
+def record(server: str, name: str, chat: ChatTemplate, proof: PromptProof) -> None:
+    """For scripts/prompts-table: what each conversation came to."""
+    if file := os.environ.get("GGSHIP_PROMPT_RESULTS"):
+        differ = {found.probe for found in proof.differences}
+        cells = {
+            probe.name: "differs" if probe.name in differ else "refused" if probe.name in proof.skipped else "equal"
+            for probe in PROBES
+        }
+        line = json.dumps({"server": server, "family": name, "cells": cells})
+        with Path(file).open("a", encoding="utf-8") as out:
+            out.write(line + "\n")
+
+
+REFUSE_SYSTEM = ("gemma", "gemma2")
+
+
 @pytest.mark.parametrize("name", families())
 def test_every_family_is_rendered_as_its_jinja(client, created, name):
-    chat = family(name)
-    go = go_template(chat)
+    """As it is packaged: with thoughts closed where training closed them, and the BOS where this base adds none."""
+    chat = thoughts_closed(family(name))
+    go = go_template(chat, server_adds_bos=False)
     assert isinstance(go, GoTemplate)
     model = created(Modelfile(BASE, template=go.text))
-    proof = prove_prompts(chat, lambda messages: client.render(model, messages))
+    endpoint = OllamaEndpoint(client, model)
+    proof = prove_prompts(chat, endpoint.render, adds_bos=False)
+    record(f"Ollama {client.version()}", name, chat, proof)
     assert proof.holds, "\n".join(map(str, proof.differences))
-    assert bool(proof.skipped) == (name == "gemma2")
+    assert bool(proof.skipped) == (name in REFUSE_SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedRuntime]:
+    runtime = EmbeddedRuntime()
+    yield runtime
+    runtime.close()
+
+
+@pytest.mark.parametrize("name", families())
+def test_every_family_is_rendered_by_llama_cpp_itself(embedded, base_gguf, smollm2, name):
+    """With the tokens of the base: to llama.cpp a template's bos_token and eos_token are those of the GGUF."""
+    own = replace(family(name), bos_token=smollm2.bos_token, eos_token=smollm2.eos_token)
+    chat = thoughts_closed(own)
+    spec = ModelSpec(model=base_gguf, jinja=gguf_chat_template(chat))
+    model = embedded.create(f"prompts-{name.replace('.', '-')}", spec).name
+    proof = prove_prompts(chat, embedded.endpoint(model).render, adds_bos=False)
+    record(embedded.describe(), name, chat, proof)
+    assert proof.holds, "\n".join(map(str, proof.differences))
+    assert bool(proof.skipped) == (name in REFUSE_SYSTEM)
 
 
 def test_an_empty_system_text_that_counts_as_none(client, created):
@@ -131,3 +181,107 @@ def test_what_the_api_was_sent_is_shown_and_the_servers_own_modelfile_is_read(cl
     assert (read.system, read.template) == ("Be brief.\n  Always.", modelfile.template)
     assert set(read.parameters) == set(modelfile.parameters)
     assert read.messages == modelfile.messages
+
+
+TOOLS_TEMPLATE = (
+    "{%- if tools %}{{ '<|im_start|>system\\nYou may call:' }}"
+    "{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% if message['tool_calls'] %}{{ message['tool_calls'] | tojson }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def remade(base_gguf: Path, path: Path, template: str) -> Path:
+    """The base, with a BOS that its tokenizer adds, and that chat template."""
+    source = GGUFReader(base_gguf)
+    writer = GGUFWriter(path, "llama")
+    changed = {"tokenizer.ggml.add_bos_token", "tokenizer.chat_template", "general.architecture"}
+    for key, field in source.fields.items():
+        if key not in changed and not key.startswith("GGUF."):
+            inner = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
+            writer.add_key_value(key, field.contents(), field.types[0], sub_type=inner)
+    writer.add_bool("tokenizer.ggml.add_bos_token", True)
+    writer.add_chat_template(template)
+    for tensor in source.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def with_bos(base_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return remade(base_gguf, tmp_path_factory.mktemp("bos") / "model.gguf", family("chatml").text)
+
+
+@pytest.fixture(scope="module")
+def with_tools(base_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return remade(base_gguf, tmp_path_factory.mktemp("tools") / "model.gguf", TOOLS_TEMPLATE)
+
+
+@pytest.fixture
+def served(client: OllamaClient) -> Iterator[Callable[[Path, str | None], OllamaEndpoint]]:
+    """An endpoint of that GGUF, with a TEMPLATE or its own chat template."""
+    runtime = OllamaRuntime(client)
+    name = "ggship-prompt-other:latest"
+
+    def serve(gguf: Path, template: str | None = None) -> OllamaEndpoint:
+        runtime.create(name, ModelSpec(model=gguf, template=template))
+        return OllamaEndpoint(client, name)
+
+    yield serve
+    client.delete(name)
+
+
+def known(gguf: Path) -> TrainingTokens:
+    names, kinds = (
+        GGUFReader(gguf).get_field(f"tokenizer.ggml.{name}").contents() for name in ("tokens", "token_type")
+    )
+    return TrainingTokens({name: at for at, (name, kind) in enumerate(zip(names, kinds, strict=True)) if kind == 3})
+
+
+def test_bos_stands_once_where_the_tokenizer_adds_it(served, smollm2, with_bos):
+    """Text alone does not show a second one: only the tokens that the server counts do."""
+    chat = replace(family("llama3"), bos_token=smollm2.bos_token, eos_token=smollm2.eos_token)
+    once, twice = (go_template(chat, server_adds_bos=adds) for adds in (True, False))
+    assert isinstance(once, GoTemplate)
+    assert isinstance(twice, GoTemplate)
+    endpoint = served(with_bos, once.text)
+    assert prove_prompts(chat, endpoint.render, adds_bos=True).holds
+    good = prove_tokens(chat, endpoint.prompt_tokens, known(with_bos), adds_bos=True)
+    assert (good.differences, good.by, good.probes) == ((), "special tokens", len(TOKEN_PROBES))
+    doubled = prove_tokens(chat, served(with_bos, twice.text).prompt_tokens, known(with_bos), adds_bos=True)
+    assert "a BOS that is there twice" in doubled.differences[0]
+
+
+def test_tools_are_rendered_as_training_rendered_them(served, smollm2, with_tools):
+    chat = ChatTemplate(TOOLS_TEMPLATE, smollm2.bos_token, smollm2.eos_token)
+    endpoint = served(with_tools)
+    assert endpoint.takes_tools()
+    proof = prove_prompts(chat, endpoint.render, adds_bos=True, render_tools=endpoint.render)
+    assert proof.holds, "\n".join(map(str, proof.differences))
+    assert proof.probes == len(PROBES) + 1
+
+
+def test_a_template_that_the_server_overrides_is_found(served, smollm2, with_tools):
+    """The GGUF's own Jinja can do more, so that Ollama takes it in place of the TEMPLATE, without a word."""
+    chat = replace(family("zephyr"), bos_token=smollm2.bos_token)
+    go = go_template(chat)
+    assert isinstance(go, GoTemplate)
+    proof = prove_prompts(chat, served(with_tools, go.text).render, adds_bos=True)
+    assert proof.equal == 0
+    assert template_preference(go.text, TOOLS_TEMPLATE) == "jinja"
+
+
+def test_llama_cpp_itself_counts_the_same_tokens(embedded, smollm2, base_gguf):
+    spec = ModelSpec(model=base_gguf, jinja=gguf_chat_template(smollm2))
+    endpoint = embedded.endpoint(embedded.create("prompts-tokens", spec).name)
+    proof = prove_tokens(smollm2, endpoint.prompt_tokens, known(base_gguf), adds_bos=False)
+    assert (proof.differences, proof.by, proof.probes) == ((), "special tokens", len(TOKEN_PROBES))
+    tools = replace(smollm2, text=TOOLS_TEMPLATE)
+    endpoint = embedded.endpoint(embedded.create("prompts-tools", ModelSpec(model=base_gguf, jinja=tools.text)).name)
+    proof = prove_prompts(tools, endpoint.render, adds_bos=False, render_tools=endpoint.render)
+    assert proof.holds, "\n".join(map(str, proof.differences))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ggship.errors import UsageError
@@ -9,128 +13,110 @@ from ggship.modelfile import Modelfile, not_carried, parse, render
 from ggship.prompts import PROBES, GoTemplate, TemplateRefused, families, family, go_template, simulate
 from ggship.prompts.stops import pieces_stops
 
-VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
-BELOW = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-UNSLOTH = (
-    "Below are some instructions that describe some tasks. Write responses that appropriately complete each request."
-)
-
-# S, U, A, V are the texts of system, first question, answer and second question. With system, then without it.
-GOLDEN: dict[str, tuple[str | None, str]] = {
-    "alpaca": (
-        "S\n\n### Instruction:\nU\n\n### Response:\nA</s>\n\n### Instruction:\nV\n\n### Response:\n",
-        BELOW + "\n\n### Instruction:\nU\n\n### Response:\n",
-    ),
-    "alpaca-stanford": (
-        "S\n\n### Instruction:\nU\n\n### Response:A</s>\n\n### Instruction:\nV\n\n### Response:",
-        BELOW + "\n\n### Instruction:\nU\n\n### Response:",
-    ),
-    "alpaca-unsloth": (
-        "S\n\n### Instruction:\nU\n\n### Response:\nA</s>\n\n### Instruction:\nV\n\n### Response:\n",
-        UNSLOTH + "\n\n### Instruction:\nU\n\n### Response:\n",
-    ),
-    "chatglm3": (
-        "[gMASK]sop<|system|>\n S<|user|>\n U<|assistant|>\n A<|user|>\n V<|assistant|>",
-        "[gMASK]sop<|user|>\n U<|assistant|>",
-    ),
-    "chatml": (
-        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-        "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n",
-        "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n",
-    ),
-    "deepseek-v2": (
-        "<｜begin▁of▁sentence｜>S\n\nUser: U\n\nAssistant: A<｜end▁of▁sentence｜>User: V\n\nAssistant:",
-        "<｜begin▁of▁sentence｜>User: U\n\nAssistant:",
-    ),
-    "deepseek-v3": (
-        "<｜begin▁of▁sentence｜>S<｜User｜>U<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>V<｜Assistant｜>",
-        "<｜begin▁of▁sentence｜><｜User｜>U<｜Assistant｜>",
-    ),
-    "gemma2": (None, "<bos><start_of_turn>user\nU<end_of_turn>\n<start_of_turn>model\n"),
-    "gemma3": (
-        "<bos><start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
-        "<start_of_turn>user\nV<end_of_turn>\n<start_of_turn>model\n",
-        "<bos><start_of_turn>user\nU<end_of_turn>\n<start_of_turn>model\n",
-    ),
-    "glm4": (
-        "[gMASK]<sop><|system|>\nS<|user|>\nU<|assistant|>\nA<|user|>\nV<|assistant|>\n",
-        "[gMASK]<sop><|user|>\nU<|assistant|>\n",
-    ),
-    "llama2": (
-        "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST] A </s><s>[INST] V [/INST]",
-        "<s>[INST] U [/INST]",
-    ),
-    "llama3": (
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
-        "<|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
-        "<|start_header_id|>user<|end_header_id|>\n\nV<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    ),
-    "mistral-v1": ("<s> [INST] S\n\nU [/INST] A</s> [INST] V [/INST]", "<s> [INST] U [/INST]"),
-    "mistral-v3": ("<s>[INST] U[/INST] A</s>[INST] S\n\nV[/INST]", "<s>[INST] U[/INST]"),
-    "mistral-v3-tekken": ("<s>[INST]U[/INST]A</s>[INST]S\n\nV[/INST]", "<s>[INST]U[/INST]"),
-    "mistral-v7": (
-        "<s>[SYSTEM_PROMPT] S[/SYSTEM_PROMPT][INST] U[/INST] A</s>[INST] V[/INST]",
-        "<s>[INST] U[/INST]",
-    ),
-    "phi3": (
-        "<|system|>\nS<|end|>\n<|user|>\nU<|end|>\n<|assistant|>\nA<|end|>\n<|user|>\nV<|end|>\n<|assistant|>\n",
-        "<|user|>\nU<|end|>\n<|assistant|>\n",
-    ),
-    "phi4": (
-        "<|im_start|>system<|im_sep|>S<|im_end|><|im_start|>user<|im_sep|>U<|im_end|>"
-        "<|im_start|>assistant<|im_sep|>A<|im_end|><|im_start|>user<|im_sep|>V<|im_end|><|im_start|>assistant<|im_sep|>",
-        "<|im_start|>user<|im_sep|>U<|im_end|><|im_start|>assistant<|im_sep|>",
-    ),
-    "phi4-mini": (
-        "<|system|>S<|end|><|user|>U<|end|><|assistant|>A<|end|><|user|>V<|end|><|assistant|>",
-        "<|user|>U<|end|><|assistant|>",
-    ),
-    "qwen2.5": (
-        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-        "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n",
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
-        "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n",
-    ),
-    "smollm2": (
-        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-        "<|im_start|>user\nV<|im_end|>\n<|im_start|>assistant\n",
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-        "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n",
-    ),
-    "vicuna": ("S USER: U ASSISTANT: A</s>USER: V ASSISTANT:", VICUNA + " USER: U ASSISTANT:"),
-    "zephyr": (
-        "<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\nA</s>\n<|user|>\nV</s>\n<|assistant|>\n",
-        "<|user|>\nU</s>\n<|assistant|>\n",
-    ),
+GOLDEN_FOLDER = Path(__file__).parent.parent / "data" / "prompts"
+CONVERSATIONS = {
+    "alone": [("user", "Qu1")],
+    "system": [("system", "Qs1"), ("user", "Qu1")],
+    "turns": [("user", "Qu1"), ("assistant", "Qa1"), ("user", "Qu2")],
+    "all": [("system", "Qs1"), ("user", "Qu1"), ("assistant", "Qa1"), ("user", "Qu2")],
+    "spaces": [("user", "\n Qu1 \n")],
 }
-WITH_SYSTEM = [
-    {"role": "system", "content": "S"},
-    {"role": "user", "content": "U"},
-    {"role": "assistant", "content": "A"},
-    {"role": "user", "content": "V"},
-]
-ALONE = [{"role": "user", "content": "U"}]
+
+# Who defines the format, the name it has there. scripts/record-prompts let each render its own: nothing is ours.
+GOLDEN = {
+    "alpaca": "axolotl alpaca:instruct",
+    "alpaca-chat": "axolotl alpaca:chat",
+    "alpaca-chatml": "axolotl alpaca:chatml",
+    "alpaca-jinja": "axolotl alpaca",
+    "alpaca-llamafactory": "llamafactory alpaca",
+    "alpaca-phi": "axolotl alpaca:phi",
+    "alpaca-stanford": "stanford-alpaca alpaca",
+    "alpaca-unsloth": "unsloth alpaca",
+    "chatglm3": "llama.cpp chatglm3",
+    "chatml": "axolotl chatml",
+    "deepseek-r1": "trl deepseek_r1_distill",
+    "deepseek-v2": "llama.cpp deepseek2",
+    "deepseek-v3": "llamafactory deepseek3",
+    "gemma": "trl gemma",
+    "gemma2": "trl gemma",
+    "gemma3": "trl gemma3",
+    "glm4": "llama.cpp chatglm4",
+    "llama2": "unsloth llama",
+    "llama3": "trl llama3",
+    "llama3.1": "trl llama3_1",
+    "mistral-v1": "mistral-common v1",
+    "mistral-v3": "mistral-common v3",
+    "mistral-v3-tekken": "mistral-common v3-tekken",
+    "mistral-v7": "mistral-common v7",
+    "mistral-v7-tekken": "axolotl mistral_v7_tekken",
+    "phi3": "trl phi3",
+    "phi4": "unsloth phi4",
+    "phi4-mini": "llamafactory phi4_mini",
+    "plain": "llamafactory empty",
+    "qwen2.5": "trl qwen2_5",
+    "qwen3": "trl qwen3",
+    "qwen3-nothink": "trl qwen3_instruct_2507",
+    "qwen3-thinking": "unsloth qwen3_thinking",
+    "vicuna": "fastchat vicuna_v1.1",
+    "zephyr": "unsloth zephyr",
+}
+# Its definer is the base that live tests use, whose own template they compare with.
+LIVE = {"smollm2"}
+# What a definer renders and the family leaves out: Mistral Small 3's default system text, which holds today's date.
+LEFT_OUT = {"mistral-v7-tekken": {"alone", "turns", "spaces"}}
 
 
-def test_every_family_has_its_golden_text():
-    assert set(GOLDEN) == set(families())
+def recorded(name):
+    definer, template = GOLDEN[name].split(" ")
+    found = json.loads((GOLDEN_FOLDER / f"{definer}.json").read_text("utf-8"))["templates"][template]
+    prompts = {key: text for key, text in found["prompts"].items() if key in CONVERSATIONS}
+    eos = found["eos"] if "⟨eos⟩" in str(prompts) or "</s>" in str(prompts) else family(name).eos_token
+    return found.get("bos", "⟨bos⟩"), eos, prompts
+
+
+def rendered(chat, turns):
+    try:
+        return chat.render([{"role": role, "content": text} for role, text in turns])
+    except TemplateRefused:
+        return None
+
+
+def test_every_family_has_a_text_that_is_not_ours():
+    assert set(GOLDEN) | LIVE == set(families())
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_renders_as_its_definer_does(name):
-    with_system, alone = GOLDEN[name]
-    assert family(name).render(ALONE) == alone
-    if with_system is not None:
-        assert family(name).render(WITH_SYSTEM) == with_system
+    bos, eos, prompts = recorded(name)
+    chat = replace(family(name), bos_token=bos, eos_token=eos)
+    compared = 0
+    for conversation, expected in prompts.items():
+        if conversation in LEFT_OUT.get(name, ()) or (expected is None and GOLDEN[name].startswith("axolotl alpaca:")):
+            continue
+        got = rendered(chat, CONVERSATIONS[conversation])
+        if bos not in str(prompts.values()) or name in ("alpaca-unsloth",):  # who adds the BOS is the tokenizer's word
+            got, expected = got.removeprefix(bos), expected.removeprefix(bos)
+        assert got == expected, conversation
+        compared += 1
+    assert compared >= 2
+
+
+def test_qwen3_closes_its_thoughts_where_they_are_switched_off():
+    golden = json.loads((GOLDEN_FOLDER / "trl.json").read_text("utf-8"))["templates"]["qwen3 enable_thinking=False"]
+    chat = replace(family("qwen3"), arguments={"enable_thinking": False})
+    for conversation, turns in CONVERSATIONS.items():
+        assert rendered(chat, turns) == golden["prompts"][conversation]
+
+
+def test_qwen3_keeps_the_thoughts_of_its_last_answer_alone():
+    asked = [("user", "U"), ("assistant", "<think>\nT\n</think>\n\nA"), ("user", "V")]
+    assert "T" not in rendered(family("qwen3"), asked)
+    text = family("qwen3").render([{"role": r, "content": c} for r, c in asked[:2]], add_generation_prompt=False)
+    assert text.endswith("<|im_start|>assistant\n<think>\nT\n</think>\n\nA<|im_end|>\n")
 
 
 @pytest.mark.parametrize("adds_bos", [True, False], ids=["server adds BOS", "server adds none"])
-@pytest.mark.parametrize("name", sorted(GOLDEN))
+@pytest.mark.parametrize("name", families())
 def test_go_template_renders_every_conversation_that_the_jinja_takes(name, adds_bos):
     chat = family(name)
     go = go_template(chat, server_adds_bos=adds_bos)
@@ -139,13 +125,13 @@ def test_go_template_renders_every_conversation_that_the_jinja_takes(name, adds_
         try:
             expected = chat.render(probe.messages)
         except TemplateRefused:
-            assert name == "gemma2"
+            assert name in ("gemma", "gemma2")
             continue
         got = simulate(go.text, probe.messages)
         assert got == (expected.removeprefix(chat.bos_token or "") if adds_bos else expected)
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
+@pytest.mark.parametrize("name", families())
 def test_go_template_survives_the_modelfile(name):
     go = go_template(family(name))
     assert isinstance(go, GoTemplate)

@@ -213,8 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/chat" and request.get("_debug_render_only"):
             text = "".join(f"<{m['role']}>{m['content']}" for m in request["messages"])
             self._json(200, {"message": {}, "done": False, "_debug_info": {"rendered_template": text}})
+        elif path == "/api/chat" and request.get("stream") is False:
+            self._json(200, {"message": {"content": "P"}, "done": True, "prompt_eval_count": 7, "eval_count": 1})
         elif path == "/api/chat":
             self._chat(request)
+        elif path == "/api/generate":
+            context = {} if request.get("raw") else {"context": [1, 2]}
+            self._json(200, {"response": "P", "done": True, "prompt_eval_count": 7, "eval_count": 1, **context})
         else:
             self._json(404, {"error": "404 page not found"})
 

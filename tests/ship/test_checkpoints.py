@@ -62,7 +62,8 @@ class Crew:
     def questions(self):
         """Models that were asked a case of the suite, in order."""
         chats = [body for _, path, body in self.shop.server.requests if path == "/api/chat"]
-        counted = [body for body in chats if not body.get("_debug_render_only")]
+        asked = [body for body in chats if not body.get("_debug_render_only")]
+        counted = [body for body in asked if body["options"].get("num_predict") != 1]  # those are about the prompt
         return [body["model"] for body in counted if body["messages"][-1]["content"] != "Hi"]
 
     def info(self, name=""):

@@ -26,8 +26,9 @@ from ggship.cli.terminal import Terminal, warn_of
 
 if TYPE_CHECKING:
     from ggship.bases.model import Base
-    from ggship.plan import Plan
+    from ggship.plan import PackageOptions, Plan
     from ggship.runs.several import RunRef
+    from ggship.runtimes.model import Runtime
     from ggship.ship import Shipped
     from ggship.stages.job import Job
 
@@ -47,7 +48,11 @@ if TYPE_CHECKING:
 )
 @click.option("--quant", metavar="TYPE", help="F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M for a merge.")
 @click.option("--system", metavar="TEXT", help="A system prompt for every conversation.")
-@click.option("--template", metavar="REF", help="The chat template of training: a Jinja file, or a family (chatml).")
+@click.option(
+    "--template",
+    metavar="REF",
+    help="The chat template of training: a Jinja file, a family (chatml), llamafactory:NAME or ms-swift:NAME.",
+)
 @click.option(
     "--parameter",
     "parameters",
@@ -80,7 +85,6 @@ def package(
     from ggship.plan import PackageOptions
     from ggship.releases.promotion import check_public_name
     from ggship.runtimes.find import find_runtime
-    from ggship.ship import prepare
 
     first, *more = runs
     options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=not no_eval, **given)
@@ -94,7 +98,7 @@ def package(
 
             package_checkpoints(terminal, options, runtime, dry_run=dry_run)
             return
-        job = prepare(options, runtime=runtime)
+        job = _prepared(terminal, options, runtime)
         warn_of(terminal, job.findings)
         if dry_run:
             show_plan(terminal, job)
@@ -105,6 +109,23 @@ def package(
     finally:
         if runtime is not None:
             runtime.close()
+
+
+def _prepared(terminal: Terminal, options: PackageOptions, runtime: Runtime | None) -> Job:
+    """Decide everything; where nothing tells the prompt of training, ask for it on a terminal, and once."""
+    from dataclasses import replace
+
+    from ggship.prompts.training import PromptUnknown
+    from ggship.ship import prepare
+
+    try:
+        return prepare(options, runtime=runtime)
+    except PromptUnknown as error:
+        why = f"{error.message} ({error.where}).\n{error.hint}"
+        said = terminal.ask(why, "Template (a file, or a name; empty to stop)")
+        if not said:
+            raise
+        return prepare(replace(options, template=said), runtime=runtime)
 
 
 def _packaged(terminal: Terminal, job: Job) -> Shipped:

@@ -81,6 +81,15 @@ class Terminal:
         """One line that the user should not miss, on stderr."""
         self.log.print(f"warning: {harmless(text)}", markup=False, style="yellow", soft_wrap=True)
 
+    def ask(self, why: str, question: str) -> str:
+        """What the user types; "" where nobody can be asked: no terminal, or JSON is wanted."""
+        if not (self.lively and sys.stdin.isatty()):
+            return ""
+        import click
+
+        self.log.print(harmless(why), markup=False, soft_wrap=True)
+        return str(click.prompt(question, default="", show_default=False, err=True)).strip()
+
     def document(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
         """The one JSON document of `--json`, on stdout."""
         text = json.dumps(value, ensure_ascii=False, indent=2)

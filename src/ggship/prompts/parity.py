@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ggship.prompts.chat import ChatTemplate, TemplateRefused
-from ggship.prompts.probes import PROBES, Probe
-from ggship.runtimes.model import Message
+from ggship.prompts.probes import PROBES, TOOLS, WEATHER, Probe
+from ggship.runtimes.model import Message, Tools
 
 Render = Callable[[Sequence[Message]], str | None]
 """What a server makes of a conversation (Endpoint.render); None where it cannot tell."""
+
+RenderTools = Callable[[Sequence[Message], Tools], "str | None"]
+"""The same of a conversation with tools."""
 
 _AROUND = 24  # characters shown before a difference
 _SHOWN = 16  # and after it
@@ -96,13 +99,15 @@ def prove_prompts(
     system: str | None = None,
     adds_bos: bool | None = None,
     probes: Sequence[Probe] = PROBES,
+    render_tools: RenderTools | None = None,
 ) -> PromptProof:
     """Compare every probe's prompt of training with what the server renders.
 
     system: the served model's SYSTEM, which stands in front of a conversation that has none. adds_bos: whether the
     server puts the BOS token in front of what it rendered (`server_adds_bos`), so that the one of training must not
     stand there, and must where it does not; None where that is not known: then one is left out of the comparison on
-    either side. What `render` raises is not caught.
+    either side. render_tools: for a model that the server gives tools to; compared where the template knows them. What
+    these raise is not caught.
     """
     token = chat.bos_token or ""
     skipped: list[str] = []
@@ -110,7 +115,7 @@ def prove_prompts(
     for probe in probes:
         messages = probe.messages
         try:
-            expected = chat.render(_with_system(messages, system))
+            expected = chat.render(with_system(messages, system))
         except TemplateRefused:
             skipped.append(probe.name)
             continue
@@ -118,6 +123,16 @@ def prove_prompts(
         if got is None or not _same(expected, got, token, adds_bos):
             differences.append(Difference(probe.name, expected, got))
     compared = len(probes) - len(skipped)
+    if render_tools is not None and "tools" in chat.text:
+        try:
+            expected = chat.render(with_system(TOOLS.messages, system), tools=[WEATHER])
+        except TemplateRefused:
+            skipped.append(TOOLS.name)
+        else:
+            compared += 1
+            got = render_tools(TOOLS.messages, [WEATHER])
+            if got is None or not _same(expected, got, token, adds_bos):
+                differences.append(Difference(TOOLS.name, expected, got))
     return PromptProof(compared, compared - len(differences), tuple(differences), tuple(skipped))
 
 
@@ -130,7 +145,8 @@ def _same(expected: str, got: str, bos: str, adds_bos: bool | None) -> bool:
     return expected == got
 
 
-def _with_system(messages: list[Message], system: str | None) -> list[Message]:
+def with_system(messages: list[Message], system: str | None) -> list[Message]:
+    """The messages, with the served model's SYSTEM in front where they bring none."""
     if system and messages[0]["role"] != "system":
         return [Message(role="system", content=system), *messages]
     return messages

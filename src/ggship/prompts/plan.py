@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ggship.errors import NotExpressible, PromptMismatch
+from ggship.errors import NotExpressible
 from ggship.modelfile import Modelfile, losses
 from ggship.prompts.bos import adds_bos
 from ggship.prompts.chat import ChatTemplate
@@ -15,7 +15,7 @@ from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
 from ggship.prompts.stops import Stop, find_stops
 from ggship.prompts.thinking import Thinking, match_thinking
-from ggship.prompts.training import named_prompt, training_prompt
+from ggship.prompts.training import PromptUnknown, find_prompt
 from ggship.prompts.trial import check_template_once
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class PromptPlan:
     chat: its Jinja; None only where the user forced a package without one. jinja: the same as the GGUF holds it, so
     that the server's own variables change nothing. go: the Modelfile's TEMPLATE; None where that Jinja is the carrier.
     ends: where an answer ends, with sources. special_tokens: what no answer may show. notes: (what, why) for the plan.
-    system: the SYSTEM text, None for none. losses: what the Modelfile cannot say of all this, in words; the API and
-    ggship.json carry it whole. thinking: how it is asked, None of a model that cannot think.
+    system: the SYSTEM text, the user's or training's, None for none. losses: what the Modelfile cannot say of all this,
+    in words; the API and ggship.json carry it whole. thinking: how it is asked, None of a model that cannot think.
+    confidence: how sure it is that training used this (FoundPrompt).
     """
 
     chat: ChatTemplate | None
@@ -44,6 +45,7 @@ class PromptPlan:
     system: str | None = None
     losses: tuple[str, ...] = ()
     thinking: Thinking | None = None
+    confidence: str = ""
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ class PromptPlan:
         """As it stands in ggship.json."""
         return {
             "source": self.chat.source if self.chat else "none known",
+            "confidence": self.confidence or None,
             "route": self.route,
             "template_sha256": hashlib.sha256(self.chat.text.encode()).hexdigest() if self.chat else None,
             "jinja": self.jinja,
@@ -80,23 +83,21 @@ class PromptPlan:
 def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPlan:
     """Find the prompt of training and say how it is carried.
 
-    Raises PromptMismatch where none is known, NotExpressible where nothing can carry it with this strategy, UsageError
+    Raises PromptUnknown where none is known, NotExpressible where nothing can carry it with this strategy, UsageError
     where a text would end its own place in the Modelfile.
     """
-    return _with_system(_plan(run, base, options, plan), options.system)
+    prompt = _plan(run, base, options, plan)
+    return _with_system(prompt, prompt.system if options.system is None else options.system or None)
 
 
 def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPlan:
-    chat = named_prompt(options.template, run, base) if options.template else training_prompt(run, base)
-    if chat is None:
+    try:
+        found = find_prompt(run, base, options.template)
+    except PromptUnknown:
         if options.force:
             return PromptPlan(None, None, None, (), notes=(("prompt", "none known: the server's own default, forced"),))
-        raise PromptMismatch(
-            "no chat template is known for this run",
-            where=f"neither {run.path} nor the base {base.ref} has one",
-            hint="name the template of training with --template FILE (Jinja, as in tokenizer_config.json), or a family:"
-            " --template chatml",
-        )
+        raise
+    chat = found.chat
     check_template_once(chat)
     recorded = run.training.template
     chat, thinking = match_thinking(chat, recorded.thinking if recorded else None, recorded.source if recorded else "")
@@ -105,7 +106,7 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
     tokens = (token for token in (chat.bos_token, chat.eos_token) if token)
     special = tuple(dict.fromkeys((*(stop.text for stop in stops), *tokens, *(thinking.forbidden if thinking else ()))))
     written = go_template(chat, server_adds_bos=adds_bos(base))
-    notes = [("prompt", chat.source)]
+    notes = [("prompt", found.words)]
     notes += [("thinking", thinking.why)] if thinking else []
     notes.append(("stops", "; ".join(f"{stop.text} ({stop.source})" for stop in stops) or "none"))
     if isinstance(written, NotInGo):
@@ -116,13 +117,15 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
                 hint="--strategy merge puts the Jinja template itself into the model",
             )
         notes.append(("template", f"the GGUF's own Jinja: {written.reason}"))
-        return PromptPlan(chat, jinja, None, stops, special, tuple(notes), thinking=thinking)
+        return PromptPlan(chat, jinja, None, stops, special, tuple(notes), found.system, (), thinking, found.confidence)
     carried = "a Go TEMPLATE that renders as the Jinja of training"
     theirs = jinja if plan.strategy == "merge" else base.chat_template
     if template_preference(written.text, theirs) == "jinja":
         carried += "; servers since 0.30 will prefer the GGUF's Jinja, which can do more"
     notes.append(("template", "; ".join((carried, *written.limits))))
-    return PromptPlan(chat, jinja, written.text, stops, special, tuple(notes), thinking=thinking)
+    return PromptPlan(
+        chat, jinja, written.text, stops, special, tuple(notes), found.system, (), thinking, found.confidence
+    )
 
 
 def _with_system(prompt: PromptPlan, system: str | None) -> PromptPlan:

@@ -24,6 +24,23 @@ def _user(name: str, text: str) -> Probe:
     return Probe(name, (("user", text),))
 
 
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a place, now.",
+        "parameters": {
+            "type": "object",
+            "required": ["place"],
+            "properties": {"place": {"type": "string", "description": "A town, \u6cd5\u5170\u514b\u798f"}},
+        },
+    },
+}
+"""A function, its fields in the order in which Ollama writes them (api/types.go, Tool): it sorts what it is given."""
+
+TOOLS = Probe("tools", (("user", "What is the weather in Frankfurt?"),))
+"""Asked with WEATHER, where the template knows tools and the server takes them."""
+
 PROBES: tuple[Probe, ...] = (
     _user("single turn", "What is a contract?"),
     Probe("with system", (("system", "Answer in one sentence."), ("user", "What is a contract?"))),

@@ -57,6 +57,15 @@ def special_tokens(run: Run, base: Base, names: TokenNames | None = None) -> Spe
     return SpecialTokens(bos, eos, tuple(dict.fromkeys(end for end in ends if end)))
 
 
+def added_tokens(run: Run, base: Base) -> Iterator[tuple[str, int]]:
+    """(text, id) of the tokens that the tokenizer never splits; of the run's, else of the base's directory."""
+    for folder, top in _folders(run, base):
+        found = [(text, identifier) for identifier, text in _added(folder, top)]
+        if found:
+            yield from found
+            return
+
+
 def _folders(run: Run, base: Base) -> Iterator[tuple[Path, Path]]:
     """(directory, what no link may leave), the run's first."""
     for folder in dict.fromkeys((run.tokenizer_dir, run.path, run.root)):

@@ -25,7 +25,7 @@ from ggship.prompts.probes import PROBES
 from ggship.prompts.thinking import match_thinking
 from ggship.runner import Runner, run_subprocess
 
-CPU_SECONDS = 2  # beside what starting Python took
+CPU_SECONDS = 1.5  # beside what starting Python took; the largest honest template takes 0.4
 SECONDS = 20.0  # of the clock: what a busy machine may take for two seconds of work
 MEMORY_BYTES = 1 << 30
 _TOO_MUCH = "the chat template takes more time or memory than a template may"
@@ -112,7 +112,7 @@ def _limit() -> None:
     with contextlib.suppress(ImportError):
         import resource
 
-        cpu_seconds = math.ceil(time.process_time()) + CPU_SECONDS
+        cpu_seconds = math.ceil(time.process_time() + CPU_SECONDS)  # the limit is in whole seconds
         for kind, most in ((resource.RLIMIT_CPU, cpu_seconds), (resource.RLIMIT_AS, MEMORY_BYTES)):
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(kind, (most, most))

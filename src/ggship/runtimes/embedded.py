@@ -15,7 +15,18 @@ from ggship.cores import cores
 from ggship.digests import digest_of, sha256_file
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded_process import COMMAND, Child, Load
-from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Created, Endpoint, Message, ModelSpec, Progress
+from ggship.runtimes.model import (
+    ENABLE_THINKING,
+    Answer,
+    ChatOptions,
+    Created,
+    Message,
+    ModelSpec,
+    Progress,
+    PromptTokens,
+    Tools,
+    Witness,
+)
 from ggship.runtimes.names import check_model_name, full_name
 from ggship.runtimes.ollama_errors import error_text
 from ggship.runtimes.wire import gather, tool_calls
@@ -88,7 +99,7 @@ class EmbeddedRuntime:
                 status=404,
             ) from None
 
-    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Endpoint:
+    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Witness:
         """An endpoint to ask that model; it is loaded at the first question."""
         return EmbeddedEndpoint(self, name, self._clock, think=think)
 
@@ -226,18 +237,37 @@ class EmbeddedEndpoint:
             tool_calls=tool_calls([calls[index] for index in sorted(calls)], self.label),
         )
 
-    def render(self, messages: Sequence[Message]) -> str | None:
+    def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
         """The prompt that llama.cpp makes of these messages when it is asked as `chat` asks."""
         spec = self._runtime.spec(self.model)
         child = self._runtime.child(_load(spec, None))
+        given = {"tools": [dict(tool) for tool in tools]} if tools else {}
         with child.watched() as http:
-            reply = http.request("POST", "/apply-template", json=_prompted(spec, messages, self._think))
+            reply = http.request("POST", "/apply-template", json={**_prompted(spec, messages, self._think), **given})
         if not reply.ok:
             raise self._refusal(reply.status, reply.text())
         answer = reply.json()
         if not isinstance(answer, dict) or not isinstance(answer.get("prompt"), str):
             raise ServerError("llama.cpp's answer holds no prompt", where=reply.text()[:200])
         return str(answer["prompt"])
+
+    def takes_tools(self) -> bool:
+        """Always: what becomes of them is the template's word."""
+        return True
+
+    def prompt_tokens(self, messages: Sequence[Message], prompt: str) -> PromptTokens | None:
+        """Asked for one token; the text by llama.cpp's own tokenizer."""
+        asked = self.chat(messages, ChatOptions(num_predict=1)).prompt_tokens
+        child = self._runtime.child(_load(self._runtime.spec(self.model), None))
+        told = []
+        for special in (True, False):
+            body = {"content": prompt, "add_special": special, "parse_special": True}
+            with child.watched() as http:
+                reply = http.request("POST", "/tokenize", json=body)
+            if not reply.ok:
+                raise self._refusal(reply.status, reply.text())
+            told.append(tuple(reply.json().get("tokens") or ()))
+        return PromptTokens(asked, len(told[0]), told[1]) if asked is not None else None
 
     def digest(self) -> str | None:
         """As the runtime tells it."""

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, UsageError
 from ggship.runtimes.cliffs import SAME_TOKENS_BEFORE_ABORT
-from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint, Message
+from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint, Message, PromptTokens, Tools
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text
 from ggship.runtimes.shown import parameters
@@ -80,9 +80,32 @@ class OllamaEndpoint:
             tool_calls=tool_calls(calls, self.label),
         )
 
-    def render(self, messages: Sequence[Message]) -> str | None:
+    def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
         """The prompt that the server really makes when it is asked as `chat` asks; None where it is too old to tell."""
-        return self._client.render(self.model, ollama_turns(messages), think=self._think if self._thinks() else None)
+        think = self._think if self._thinks() else None
+        return self._client.render(self.model, ollama_turns(messages), think=think, tools=tools)
+
+    def takes_tools(self) -> bool:
+        """Whether the server holds the model for one that can be given tools."""
+        return "tools" in (self._show().get("capabilities") or [])
+
+    def prompt_tokens(self, messages: Sequence[Message], prompt: str) -> PromptTokens | None:
+        """Asked for one token each: as `chat` asks, and with the text as a prompt of its own.
+
+        `context`, what /api/generate hands back to be asked on with, is the server's own tokens; None where it is not
+        there any more.
+        """
+        options = {"num_predict": 1, "temperature": 0}
+        request: dict[str, Any] = {"model": self.model, "messages": ollama_turns(messages), "options": options}
+        if self._thinks():
+            request["think"] = self._think
+        asked = self._client.chat(request).get("prompt_eval_count")
+        bare = {"model": self.model, "prompt": prompt, "options": options}
+        alone = self._client.generate({**bare, "raw": True}).get("prompt_eval_count")
+        if not isinstance(asked, int) or not isinstance(alone, int):
+            return None
+        ids = self._client.generate({**bare, "template": "{{ .Prompt }}", "system": ""}).get("context")
+        return PromptTokens(asked, alone, tuple(ids) if isinstance(ids, list) else None)
 
     def digest(self) -> str | None:
         """The digest of the model's manifest."""

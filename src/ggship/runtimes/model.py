@@ -42,6 +42,10 @@ class Message(_Words, total=False):
     tool_call_id: str
 
 
+Tools = Sequence[Mapping[str, Any]]
+"""Functions that a model may call, as the OpenAI dialect describes them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
     """How an endpoint is asked. Temperature 0 and a seed, so that asking again gives the same words.
@@ -74,6 +78,18 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """How a server counts a prompt. asked: tokens, of the messages as they are asked. alone: of the prompt's text sent
+    as it is; both with what the tokenizer puts in front. ids: of that text, without what is put in front, and followed
+    by what was answered to it (a token at most); None where the server does not tell them.
+    """
+
+    asked: int
+    alone: int
+    ids: tuple[int, ...] | None = None
+
+
 class Endpoint(Protocol):
     """An API to ask one model: Ollama native, OpenAI dialect, or embedded."""
 
@@ -90,6 +106,22 @@ class Endpoint(Protocol):
 
     def digest(self) -> str | None:
         """What identifies the exact model behind the name; None where the server cannot tell."""
+        ...
+
+
+class Witness(Endpoint, Protocol):
+    """An endpoint that tells more of the prompt: what becomes of tools, and of the text."""
+
+    def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
+        """The same, of messages that come with tools."""
+        ...
+
+    def takes_tools(self) -> bool:
+        """Whether the model can be given tools here."""
+        ...
+
+    def prompt_tokens(self, messages: Sequence[Message], prompt: str) -> PromptTokens | None:
+        """How the server counts these messages, and that text; None where it cannot tell."""
         ...
 
 
@@ -158,7 +190,7 @@ class Runtime(Protocol):
         """Take the name away; no error where it is not there."""
         ...
 
-    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Endpoint:
+    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Witness:
         """An endpoint to ask that model; a model that can think is told to or not to."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any
 from ggship.errors import AdaptersRefused, BadFile, GgshipError, Refused, ServerError, UsageError
 from ggship.runtimes.cliffs import accepts_adapters, keeps_files
 from ggship.runtimes.endpoints import OllamaEndpoint
-from ggship.runtimes.model import ENABLE_THINKING, Created, Endpoint, ModelSpec, Progress
+from ggship.runtimes.model import ENABLE_THINKING, Created, ModelSpec, Progress, Witness
 from ggship.runtimes.names import check_model_name
 from ggship.runtimes.ollama_api import OllamaClient, events
 from ggship.runtimes.shown import blob_digests, blob_paths, parameters, same_parameter
@@ -188,7 +188,7 @@ class OllamaRuntime:
         """Take the name away; no error where it is not there."""
         self.client.delete(name)
 
-    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Endpoint:
+    def endpoint(self, name: str, *, think: bool = ENABLE_THINKING) -> Witness:
         """An endpoint to ask that model; a model that can think is told to or not to."""
         return OllamaEndpoint(self.client, name, think=think)
 

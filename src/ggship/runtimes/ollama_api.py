@@ -15,7 +15,7 @@ from typing import Any
 from ggship.clock import Clock, SystemClock
 from ggship.errors import GgshipError, ServerError
 from ggship.runtimes.hosts import parse_ollama_host
-from ggship.runtimes.model import Progress
+from ggship.runtimes.model import Progress, Tools
 from ggship.runtimes.names import check_model_name, full_name, suggest_name
 from ggship.runtimes.ollama_errors import explain, refusal
 from ggship.transport import Reply, Transport
@@ -135,7 +135,9 @@ class OllamaClient:
         action = f"answer as {request.get('model')}"
         return self._value(self._ask("POST", "/api/generate", {**request, "stream": False}, action), action)
 
-    def render(self, name: str, messages: Sequence[Mapping[str, object]], *, think: bool | None = None) -> str | None:
+    def render(
+        self, name: str, messages: Sequence[Mapping[str, object]], *, think: bool | None = None, tools: Tools = ()
+    ) -> str | None:
         """The prompt that the server makes of these messages; None where it cannot tell (before 0.11.5).
 
         think: as in a request of chat; None leaves it to the server, where a model that can think does. The model is
@@ -150,6 +152,8 @@ class OllamaClient:
         }
         if think is not None:
             request["think"] = think
+        if tools:
+            request["tools"] = [dict(tool) for tool in tools]
         answer = self.chat(request)
         info = answer.get("_debug_info")
         text = info.get("rendered_template") if isinstance(info, dict) else None

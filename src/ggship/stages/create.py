@@ -37,7 +37,7 @@ class CreateStage:
                 "from": None if job.plan.strategy == "merge" or job.plan.base_file else job.base.ollama_name,
                 "template": job.prompt.go,
                 "jinja": job.prompt.jinja,
-                "system": job.options.system,
+                "system": job.prompt.system,
                 "parameters": job.parameters(),
             }
         )

@@ -66,7 +66,7 @@ class DescribeStage:
             from_=source,
             adapter=f"./{ADAPTER}" if job.plan.strategy == "adapter" else None,
             template=job.prompt.go,
-            system=job.options.system,
+            system=job.prompt.system,
             parameters=job.asked_with.pairs(job.prompt.stops),
         )
 

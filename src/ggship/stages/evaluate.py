@@ -137,7 +137,7 @@ class EvaluateStage:
                 **job.identity(),
                 "base": self._base_sha256(facts) or job.base.ref,
                 "runtime": self._runtime.describe(),
-                "prompt": [job.prompt.go, job.prompt.jinja, job.options.system, job.parameters(), job.think],
+                "prompt": [job.prompt.go, job.prompt.jinja, job.prompt.system, job.parameters(), job.think],
                 "suite": self._suite.digest,
             }
         )

@@ -109,7 +109,7 @@ class Job:
             from_name=from_name,
             adapter=adapter,
             template=self.prompt.go,
-            system=self.options.system,
+            system=self.prompt.system,
             parameters=self.parameters(),
             jinja=self.prompt.jinja,
         )
@@ -124,7 +124,7 @@ class Job:
             model=model,
             from_name=self.base.ollama_name if by_name else None,
             template=self.prompt.go,
-            system=self.options.system,
+            system=self.prompt.system,
             parameters=self.parameters(),
             jinja=self.prompt.jinja,
         )

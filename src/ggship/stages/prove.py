@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ggship.digests import digest_of
 from ggship.errors import PromptMismatch
 from ggship.pipeline import Facts
 from ggship.progress import Progress
 from ggship.prompts.bos import file_adds_bos, metadata_adds_bos
-from ggship.prompts.parity import prove_prompts
+from ggship.prompts.parity import PromptProof, prove_prompts
+from ggship.prompts.preference import template_preference
 from ggship.prompts.probes import PROBES
+from ggship.prompts.tokenparity import prove_tokens
+from ggship.prompts.vocabulary import training_tokens
 from ggship.runtimes.model import Endpoint, Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
+
+
+def _overridden(go: str, jinja: str | None) -> bool:
+    return template_preference(go, jinja) == "jinja"
 
 
 class ProveStage:
@@ -36,7 +44,7 @@ class ProveStage:
                 **self._job.identity(),
                 "model": facts["create"]["digest"],
                 "jinja": self._job.prompt.jinja,
-                "system": self._job.options.system,
+                "system": self._job.prompt.system,
                 "force": self._job.options.force,
             }
         )
@@ -51,16 +59,38 @@ class ProveStage:
         endpoint = self._runtime.endpoint(subject, think=self._job.think)
         model = self._job.spec(work).model
         adds = file_adds_bos(model) if model else metadata_adds_bos(self._job.base.metadata)
-        proof = prove_prompts(chat, endpoint.render, system=self._job.options.system, adds_bos=adds)
-        if not proof.holds and not self._job.options.force:
-            raise PromptMismatch(
-                f"{self._runtime.describe()} renders another prompt than training did "
-                f"({len(proof.differences)} of {proof.probes} conversations)",
-                where=str(proof.differences[0]) if proof.differences else "the template refuses every conversation",
-                hint="nothing was promoted; --template names the prompt of training where this is not it",
-            )
-        progress.done(f"{proof.equal} of {proof.probes} conversations as in training")
-        return {**proof.document(), "unasked": self._unasked(subject, endpoint)}
+        given: dict[str, Any] = {"system": self._job.prompt.system, "adds_bos": adds}
+        with_tools = endpoint.render if endpoint.takes_tools() else None
+        proof = prove_prompts(chat, endpoint.render, render_tools=with_tools, **given)
+        counted = prove_tokens(chat, endpoint.prompt_tokens, training_tokens(self._job.run, self._job.base), **given)
+        # A server that cannot tell what it renders may be counted on, but not with its own word alone.
+        silent = bool(proof.differences) and all(found.got is None for found in proof.differences)
+        by_number = silent and counted.probes > 0
+        if not self._job.options.force:
+            if not (proof.holds or by_number):
+                raise self._refused(proof)
+            if not counted.holds:
+                raise PromptMismatch(
+                    f"{self._runtime.describe()} reads other tokens than training did",
+                    where=counted.differences[0],
+                    hint="nothing was promoted; is it the base, and the tokenizer, of training?",
+                )
+        how = f", {counted.equal} by {counted.by}" if counted.by else ""
+        progress.done(f"{proof.equal} of {proof.probes} conversations as in training{how}")
+        return {**proof.document(), "tokens": counted.document(), "unasked": self._unasked(subject, endpoint)}
+
+    def _refused(self, proof: PromptProof) -> PromptMismatch:
+        hint = "nothing was promoted; --template names the prompt of training where this is not it"
+        job = self._job
+        if job.plan.strategy == "adapter" and job.prompt.go and _overridden(job.prompt.go, job.base.chat_template):
+            # server/images.go, shouldPreferChatTemplate: the base's Jinja can do more than a TEMPLATE of ours
+            hint = "the server prefers the base's own chat template; --strategy merge puts training's into the model"
+        return PromptMismatch(
+            f"{self._runtime.describe()} renders another prompt than training did "
+            f"({len(proof.differences)} of {proof.probes} conversations)",
+            where=str(proof.differences[0]) if proof.differences else "the template refuses every conversation",
+            hint=hint,
+        )
 
     def _unasked(self, subject: str, endpoint: Endpoint) -> bool | None:
         """Whether clients that say nothing of thinking get the prompt that was proven; None where it has none."""
