@@ -99,7 +99,7 @@ def test_system_of_the_modelfile_stands_where_training_put_it(client, created, s
 
 def record(server: str, name: str, chat: ChatTemplate, proof: PromptProof) -> None:
     """For scripts/prompts-table: what each conversation came to."""
-    if file := os.environ.get("GGSHIP_PROMPT_RESULTS"):
+    if file := os.environ.get("GGSHIP_LIVE_PROMPT_RESULTS"):
         differ = {found.probe for found in proof.differences}
         cells = {
             probe.name: "differs" if probe.name in differ else "refused" if probe.name in proof.skipped else "equal"

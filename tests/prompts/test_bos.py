@@ -134,3 +134,12 @@ def test_the_template_for_a_directory_has_no_bos_that_its_gguf_will_add(tmp_path
     assert planned.go is not None
     assert planned.chat.render([{"role": "user", "content": "Q"}]).startswith(llama.bos_token)
     assert llama.bos_token not in planned.go
+
+
+@pytest.mark.parametrize(("name", "said"), [("chatml", True), ("llama3", False)])
+def test_a_bos_that_only_the_tokenizer_knows_of_is_said(tmp_path, make_run, make_base, name, said):
+    folder = tokenizer(tmp_path / "base", single("<s>"), {"bos_token": "<s>"})
+    run = make_run(family(name).text, tokenizer_config={"bos_token": "<s>", "eos_token": "</s>"})
+    plan = Plan("merge", Route("pairs", "a test"), None, base_file=False)
+    planned = plan_prompt(run, make_base(config_dir=folder), PackageOptions(run.path, "law"), plan)
+    assert ("BOS" in dict(planned.notes)) == said

@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ggship.errors import NotExpressible
+from ggship.errors import BadFile, NotExpressible
 from ggship.modelfile import Modelfile, losses
 from ggship.prompts.bos import adds_bos
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
+from ggship.prompts.probes import PROBES
 from ggship.prompts.stops import Stop, find_stops
 from ggship.prompts.thinking import Thinking, match_thinking
 from ggship.prompts.training import PromptUnknown, find_prompt
@@ -107,6 +108,7 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
     special = tuple(dict.fromkeys((*(stop.text for stop in stops), *tokens, *(thinking.forbidden if thinking else ()))))
     written = go_template(chat, server_adds_bos=adds_bos(base))
     notes = [("prompt", found.words)]
+    notes += _bos_note(chat, base)
     notes += [("thinking", thinking.why)] if thinking else []
     notes.append(("stops", "; ".join(f"{stop.text} ({stop.source})" for stop in stops) or "none"))
     if isinstance(written, NotInGo):
@@ -126,6 +128,18 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
     return PromptPlan(
         chat, jinja, written.text, stops, special, tuple(notes), found.system, (), thinking, found.confidence
     )
+
+
+def _bos_note(chat: ChatTemplate, base: Base) -> list[tuple[str, str]]:
+    """What to say where the server will put BOS in front, and the template of training has none."""
+    if not (chat.bos_token and adds_bos(base)):
+        return []
+    try:
+        bare = not any(chat.render(probe.messages).startswith(chat.bos_token) for probe in PROBES[:1])
+    except BadFile:
+        return []
+    why = f"the tokenizer puts {chat.bos_token} in front, which the template has not: right where training's did so too"
+    return [("BOS", why)] if bare else []
 
 
 def _with_system(prompt: PromptPlan, system: str | None) -> PromptPlan:
