@@ -19,12 +19,14 @@ from ggship.prompts.bos import file_adds_bos
 from ggship.prompts.chat import ChatTemplate, TemplateRefused
 from ggship.prompts.parity import prove_prompts
 from ggship.prompts.probes import Probe
+from ggship.prompts.thinking import SWITCH
 from ggship.prompts.tokens import special_tokens
 from ggship.prompts.trial import check_template_once
 from ggship.reference.materials import Materials
 from ggship.reference.served import LEAST, Piece, Served
 from ggship.reference.spread import spread
 from ggship.reference.trained import Expected, Trained
+from ggship.releases.opened import asks_to_think
 from ggship.runtimes.model import Message
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def measure(
         asked = list(_answers(trained, cases, chat, spec.system, bos, extent, progress))
         trained.end()
         context = max(len(each.expected.ids) + len(each.expected.answer) for each in asked) + 8
-        served = Served(spec.model, spec.adapter, spec.jinja, context)
+        served = Served(spec.model, spec.adapter, spec.jinja, context, think=asks_to_think(info))
         try:
             found = list(_compared(served, asked, progress))
             prompts = _prompts(served, asked, chat, bos)
@@ -134,7 +136,8 @@ def _chat(info: PackageInfo, materials: Materials) -> ChatTemplate:
             hint=f"make it again with --template: ggship package RUN --name {info.name}",
         )
     tokens = special_tokens(materials.run, materials.base)
-    chat = ChatTemplate(str(text), tokens.bos, tokens.eos, source="the package's chat template")
+    switch = {SWITCH: asks_to_think(info)}  # as whoever asks the package sends it
+    chat = ChatTemplate(str(text), tokens.bos, tokens.eos, source="the package's chat template", arguments=switch)
     check_template_once(chat)
     return chat
 

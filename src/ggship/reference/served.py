@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggship.errors import BadFile, MissingExtra, ServerError
+from ggship.prompts.thinking import SWITCH
 from ggship.runtimes.embedded import embedded_version, threads
 from ggship.runtimes.embedded_process import Child, Load
-from ggship.runtimes.model import ENABLE_THINKING, Message
+from ggship.runtimes.model import Message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,11 +34,12 @@ class Piece:
 
 
 class Served:
-    """A model in a llama.cpp of its own. context: tokens of prompt and answer together."""
+    """A model in a llama.cpp of its own. context: tokens of prompt and answer together. think: what prompts say."""
 
-    def __init__(self, model: Path, adapter: Path | None, jinja: str | None, context: int) -> None:
+    def __init__(self, model: Path, adapter: Path | None, jinja: str | None, context: int, *, think: bool) -> None:
         if not embedded_version():
             raise MissingExtra("embedded", needed_for="asking the package without a server")
+        self._think = think
         self._child = Child(Load(model, adapter, jinja, context), threads=threads(os.environ))
         # llama.cpp tells no probabilities where the token that it samples is a part of a character only. So it samples
         # this one always, which changes nothing of them: they are those of the model, before any sampler.
@@ -53,7 +55,7 @@ class Served:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt that llama.cpp makes of these messages, as the embedded runtime asks for it."""
-        asked = {"messages": list(messages), "chat_template_kwargs": {"enable_thinking": ENABLE_THINKING}}
+        asked = {"messages": list(messages), "chat_template_kwargs": {SWITCH: self._think}}
         prompt = self._post("/apply-template", asked).get("prompt")
         if not isinstance(prompt, str):
             raise ServerError("llama.cpp's answer holds no prompt", where=str(prompt)[:200])

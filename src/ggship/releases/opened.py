@@ -75,7 +75,11 @@ def open_package(
             stack.enter_context(temporary(runtime, base_name(info.name)))
             base, missing = _stand(info, runtime, progress or Silent())
         yield Opened(
-            runtime.endpoint(info.live_name, think=_think(info)), base, missing, runtime, _unproven(info, runtime, live)
+            runtime.endpoint(info.live_name, think=asks_to_think(info)),
+            base,
+            missing,
+            runtime,
+            _unproven(info, runtime, live),
         )
 
 
@@ -160,13 +164,13 @@ def _stand(info: PackageInfo, runtime: Runtime, progress: Progress) -> tuple[End
         created = runtime.create(name, spec, bringing)
         bringing.done()
         if spec.from_name is None or created.layers[:1] == (wanted,):
-            return runtime.endpoint(name, think=_think(info)), ""
+            return runtime.endpoint(name, think=asks_to_think(info)), ""
         another = True
     why = "what is there under its name is another model" if another else "it is not at hand"
     return None, f"the base ({used}) cannot be asked: {why}, so there is nothing to compare with"
 
 
-def _think(info: PackageInfo) -> bool:
+def asks_to_think(info: PackageInfo) -> bool:
     """What the model is told where it can think, as when it was proven."""
     thinking = info.document["prompt"].get("thinking")
     return bool(thinking["think"]) if thinking else ENABLE_THINKING
