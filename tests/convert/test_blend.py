@@ -200,6 +200,27 @@ def test_runs_of_different_prompts_are_refused_unless_one_is_named(make_run, ton
     assert read_runs(refs, template_named=True).chat_template == "{{ messages }}"
 
 
+def test_a_run_trained_without_a_chat_template_is_not_blended_with_one_that_had_one(make_run, tone):
+    refs = [RunRef(make_run(name="law").root), RunRef(tone.root)]
+
+    def say(ref: RunRef, kind: str) -> None:
+        config = (
+            f"base_model: org/Tiny\nadapter: lora\nchat_template: chatml\ndatasets:\n  - {{path: a.json, type: {kind}}}"
+        )
+        summary = "<details><summary>See axolotl config</summary>\n\naxolotl version: `0.19.0`\n"
+        (ref.path / "README.md").write_text(f"{summary}```yaml\n{config}\n```\n\n</details>")
+
+    say(refs[0], "alpaca")
+    say(refs[1], "chat_template")
+    with pytest.raises(PromptMismatch) as refused:
+        read_runs(refs)
+    assert "law: dataset alpaca" in refused.value.where
+    say(refs[1], "alpaca")
+    both = read_runs(refs).training
+    assert both.template is not None
+    assert (both.template.name, both.settings) == ("alpaca", ())
+
+
 def test_a_run_that_adds_nothing_is_refused(make_run, make_base, tensors, tone, tmp_path):
     empty = make_run({name: array * ("_A" in name) for name, array in tensors.items()}, name="empty")
     both = read_runs([RunRef(tone.root), RunRef(empty.root)])

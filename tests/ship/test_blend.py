@@ -63,7 +63,7 @@ def test_dry_run_shows_the_blend_and_writes_nothing(shop, tone, capsys):
 @pytest.mark.parametrize(
     ("weight", "code", "said"),
     [
-        ("@0", 2, "leave that run out"),
+        ("@0", 2, "leave it out"),
         ("@nan", 2, "finite"),
         ("@much", 2, "'much' is no weight"),
         ("@@", 1, "no such directory"),

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from ggship.errors import BaseMismatch
 from ggship.runs.model import History, LoraModule, Run, Share, TensorHeader
 from ggship.runs.modules import natural
-from ggship.runs.training import Training
+from ggship.runs.training import RecordedPrompt, Training
 
 _KEPT = ("F32", "F16", "BF16")
 
@@ -41,13 +42,28 @@ def blend(shares: Sequence[Share]) -> Run:
         },
         modules=modules,
         unexpressed=tuple(chain.from_iterable(share.run.unexpressed for share in shares)),
-        checkpoints=(),
         trained=tuple(chain.from_iterable(share.run.trained for share in shares)),
-        trainer=first.trainer if len({share.run.trainer and share.run.trainer.name for share in shares}) == 1 else None,
-        training=Training(prompts=tuple(dict.fromkeys(chain.from_iterable(s.run.training.prompts for s in shares)))),
-        history=History(),
         shares=tuple(shares),
+        **({} if len(shares) == 1 else _in_common([share.run for share in shares])),
     )
+
+
+def _in_common(runs: Sequence[Run]) -> dict[str, Any]:
+    """What can be said of how several runs were trained; the rest stands with each of them."""
+    trainers = {run.trainer and run.trainer.name for run in runs}
+    prompts = [prompt for run in runs for prompt in run.training.prompts]
+    distinct = [prompt for number, prompt in enumerate(prompts) if _said(prompt) not in map(_said, prompts[:number])]
+    return {
+        "checkpoints": (),
+        "history": History(),
+        "trainer": runs[0].trainer if len(trainers) == 1 else None,
+        "training": Training(prompts=tuple(distinct)),
+    }
+
+
+def _said(prompt: RecordedPrompt) -> RecordedPrompt:
+    """Without where it was read: two runs lie in two places."""
+    return replace(prompt, source="", confidence="high")
 
 
 def _modules(shares: Sequence[Share]) -> tuple[LoraModule, ...]:

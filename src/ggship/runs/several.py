@@ -11,6 +11,7 @@ from ggship.errors import BaseMismatch, PromptMismatch, UsageError
 from ggship.runs.blend import blend
 from ggship.runs.model import Run, Share
 from ggship.runs.reading import read_run
+from ggship.runs.training import RecordedPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def _weight(text: str, where: str) -> float:
     if not math.isfinite(weight):
         raise UsageError("a weight must be a finite number", where=where, hint="RUN@0.7, for example")
     if weight == 0.0:
-        raise UsageError("a weight of 0 leaves nothing of the run", where=where, hint="leave that run out")
+        raise UsageError("a weight of 0 leaves nothing of what was trained", where=where, hint="leave it out")
     return weight
 
 
@@ -132,9 +133,34 @@ def _refuse_other_templates(shares: Sequence[Share]) -> None:
     having = [share.run for share in shares if share.run.chat_template]
     for other in having[1:]:
         if other.chat_template != having[0].chat_template:
-            raise PromptMismatch(
-                "the runs were trained on different prompts",
-                where="\n".join(f"{run.label}: {run.chat_template_source}" for run in (having[0], other)),
-                hint="one model is asked with one prompt: say which with --template FILE",
-                rule="GS413",
-            )
+            raise _other_prompts([(run, run.chat_template_source) for run in (having[0], other)])
+    recorded = [(share.run, prompt) for share in shares if (prompt := share.run.training.template)]
+    for run, prompt in recorded[1:]:
+        if _another_way(recorded[0][1], prompt):
+            raise _other_prompts([(one, _words(said)) for one, said in (recorded[0], (run, prompt))])
+
+
+def _another_way(one: RecordedPrompt, two: RecordedPrompt) -> bool:
+    """Whether two trainers cannot have made the same prompt.
+
+    A trainer's own template stands in the tokenizer that it saves, so one beside a chat template says nothing here.
+    """
+    chat = ("tokenizer", "jinja")
+    if one.kind in chat and two.kind in chat:
+        return False
+    if one.kind != two.kind and {one.kind, two.kind} <= {*chat, "template"}:
+        return False
+    return (one.kind, one.name, one.text, one.parts) != (two.kind, two.name, two.text, two.parts)
+
+
+def _words(prompt: RecordedPrompt) -> str:
+    return f"{prompt.kind} {prompt.name}".rstrip() + f" ({prompt.source})"
+
+
+def _other_prompts(said: Sequence[tuple[Run, str]]) -> PromptMismatch:
+    return PromptMismatch(
+        "the runs were trained on different prompts",
+        where="\n".join(f"{run.label}: {words}" for run, words in said),
+        hint="one model is asked with one prompt: say which with --template FILE",
+        rule="GS413",
+    )
