@@ -115,3 +115,21 @@ def test_digests_are_a_cache_and_no_reason_to_fail(tmp_path: Path):
     os.utime(tmp_path / "file", (1_700_000_000, 1_700_000_000))
     cache = DigestCache(tmp_path / "file" / "state" / "digests.json")
     assert cache.sha256(tmp_path / "file") == cache.sha256(tmp_path / "file")
+
+
+def test_a_question_is_asked_on_a_terminal_alone(monkeypatch):
+    assert Terminal().ask("why", "Template") == ""
+    master, side = os.openpty()
+    os.write(master, b"chatml\n")
+    typed, shown = os.fdopen(side, "r"), os.fdopen(os.dup(side), "w")
+    monkeypatch.setattr(sys, "stdin", typed)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    assert terminal.ask("nothing tells the prompt of training", "Template") == "chatml"
+    terminal.as_json = True
+    assert terminal.ask("why", "Template") == ""
+    assert b"nothing tells" in os.read(master, 4096)
+    for end in (typed, shown):
+        end.close()
+    os.close(master)
