@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 
 import gguf
 import numpy as np
@@ -122,3 +123,15 @@ def test_two_at_once_are_one_and_the_other_leaves_nothing(tmp_path):
     with GgufWriter(tmp_path / "out.gguf", {}, new):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]
+
+
+def test_the_lock_of_workers_that_outlive_a_killed_ggship_is_waited_for(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    left = (tmp_path / "out.gguf.partial").open("wb")
+    fcntl.flock(left, fcntl.LOCK_EX)
+    timer = threading.Timer(0.2, left.close)
+    timer.start()
+    with GgufWriter(tmp_path / "out.gguf", {}, []):
+        assert left.closed
+    timer.join()
+    assert read_gguf(tmp_path / "out.gguf").tensors == ()

@@ -149,6 +149,7 @@ class Forks:
 
     def _start(self) -> None:
         results, answer = os.pipe()
+        parent = os.getpid()
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside other threads, for locks that they may hold. The copy takes no lock
             # of theirs: it computes, reads and writes files, and leaves without any clean-up.
@@ -157,7 +158,7 @@ class Forks:
         if pid == 0:
             for pipe in (self._feed, results, *self._pids):
                 os.close(pipe)
-            _live(self._work, self._tickets, answer)
+            _live(self._work, self._tickets, answer, parent)
         os.close(answer)
         self._pids[results] = pid
         self._selector.register(results, selectors.EVENT_READ)
@@ -203,17 +204,18 @@ class Forks:
         self._selector.close()
 
 
-def _live(work: Work, tickets: int, answer: int) -> NoReturn:
-    """The life of a forked process. Ctrl-C is its parent's to hear, who ends it."""
+def _live(work: Work, tickets: int, answer: int, parent: int) -> NoReturn:
+    """The life of a forked process. Ctrl-C is its parent's to hear, who ends it; without a parent it does nothing."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
-            while ticket := os.read(tickets, _TICKET.size):
+            while os.getppid() == parent and (ticket := os.read(tickets, _TICKET.size)):
                 (number,) = _TICKET.unpack(ticket)
                 _write(answer, (number, work.do(number), ""))
-            work.verify(0, 1)
-            _write(answer, (-1, None, ""))
+            if os.getppid() == parent:
+                work.verify(0, 1)
+                _write(answer, (-1, None, ""))
         except BaseException as error:
             _write(answer, (-1, error, traceback.format_exc()))
     finally:

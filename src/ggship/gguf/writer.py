@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ggship.gguf.values import GgufValue, encode
 
 VERSION = 3
 _COPY_BYTES = 1 << 20
+_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +211,25 @@ def _open_alone(partial: Path) -> int:
 
 
 def _lock(fd: int, partial: Path) -> None:
-    try:
-        import fcntl
+    """Take the lock. A moment is given to the workers of a ggship that was killed: they hold it until they see that."""
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            import fcntl
 
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Busy(
-            "another ggship writes that file", where=str(partial), hint="run the same command again when it has ended"
-        ) from None
-    except (ImportError, OSError):
-        return  # a file system without locks
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < patience:
+                time.sleep(0.02)
+                continue
+            raise Busy(
+                "another ggship writes that file",
+                where=str(partial),
+                hint="run the same command again when it has ended",
+            ) from None
+        except (ImportError, OSError):
+            pass  # a file system without locks
+        return
 
 
 def _is_at(fd: int, path: Path) -> bool:
