@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.evals.reference import Reference, ReferenceCase, TokenDifference, bar_of, figures, summed_up
 from ggship.reference.spread import spread
+from ggship.reference.trained import Expected
 
 
 def held(agreed: int, of: int = 100, precision: str = "F16", **more: Any) -> Reference:
@@ -102,3 +104,15 @@ def test_cases_with_tools_and_those_that_the_template_refuses_are_left_out() -> 
     with pytest.raises(Refused, match="no prompt to compare"):
         comparable(suite.cases, chat, "a system prompt for all")
     assert "2 prompts (strict, tool)" in dict(figures(held(100, left_out=out)))["left out"]
+
+
+def test_no_distribution_is_no_error(tmp_path):
+    """`--whole 0`: only the likeliest tokens are compared."""
+    (tmp_path / "1.f32").write_bytes(b"")
+    expected = Expected((1,), (b"a",), (2, 3), (), tmp_path / "1.f32")
+    assert len(expected.distributions()) == 0
+    np.array([[0.5, 1.5], [2.5, 3.5]], "<f4").tofile(tmp_path / "2.f32")
+    assert Expected((1,), (b"a",), (2, 3), (0, 1), tmp_path / "2.f32").distributions().tolist() == [
+        [0.5, 1.5],
+        [2.5, 3.5],
+    ]

@@ -40,7 +40,8 @@ class Expected:
         """[positions, vocabulary]; read from the disk each time."""
         import numpy as np
 
-        return np.fromfile(self.file, "<f4").reshape(len(self.whole), -1)
+        numbers = np.fromfile(self.file, "<f4")
+        return numbers.reshape(len(self.whole), numbers.size // max(1, len(self.whole)))
 
 
 class Trained:
