@@ -48,7 +48,14 @@ def parse_run_ref(text: str) -> RunRef:
 
 def parse_scale(scale: float) -> float:
     """What --scale says. Raises UsageError unless it is a finite number other than 0."""
-    return _weight(str(scale), f"--scale {scale:g}")
+    where = f"--scale {scale:g}"
+    if scale == 0.0:
+        raise UsageError(
+            "a scale of 0 leaves nothing of what was trained", where=where, hint="--scale 0.7, for example"
+        )
+    if not math.isfinite(scale):
+        raise UsageError("a scale must be a finite number", where=where, hint="--scale 0.7, for example")
+    return scale
 
 
 def read_runs(
