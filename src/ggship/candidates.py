@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,12 +17,12 @@ from ggship.plan import PackageOptions
 from ggship.preflight import Preflight, of_package
 from ggship.progress import Progress
 from ggship.runner import Runner, run_subprocess
-from ggship.runs import Checkpoint, Run, read_run
+from ggship.runs import Checkpoint
+from ggship.runs.adapters import adapters_of
 from ggship.runtimes.model import Runtime
 from ggship.ship import Shipped, package_job, prepare
 from ggship.stages.job import Job
 
-FINAL = "final"
 RULE = (
     "the highest pass rate on the suite; of equals the higher mean score, then the lower eval loss, then the earlier "
     "step; one whose proof does not hold comes after all whose does"
@@ -115,21 +117,12 @@ def need_comparable(options: PackageOptions, runtime: Runtime | None) -> None:
 
 
 def checkpoints_of(options: PackageOptions) -> dict[str, tuple[Path, Checkpoint | None]]:
-    """The adapters of a run by name, in the order of training: its checkpoints, and what lies at its top.
-
-    An adapter at the top that is the last checkpoint again, byte for byte, is that one. Raises UsageError where there
-    are fewer than two.
-    """
-    run = read_run(options.run, allow_pickle=options.allow_pickle)
-    found: dict[str, tuple[Path, Checkpoint | None]] = {
-        checkpoint.path.name: (checkpoint.path, checkpoint) for checkpoint in run.checkpoints
-    }
-    if run.path == run.root and not _again(run, run.checkpoints):
-        found[FINAL] = (run.root, None)
+    """The adapters of the run, as `adapters_of` finds them. Raises UsageError where there are fewer than two."""
+    found = adapters_of(options.run, allow_pickle=options.allow_pickle)
     if len(found) < 2:
         raise UsageError(
             f"there is only {'one adapter' if found else 'one checkpoint'} in this run: nothing to choose from",
-            where=f"{run.root}: {', '.join(found) or run.chosen}",
+            where=f"{options.run}: {', '.join(found)}",
             hint="leave --all-checkpoints out; training saves more with save_steps and save_total_limit",
         )
     return found
@@ -161,7 +154,7 @@ def prepare_candidates(
             )
         except (Refused, BadFile, NotARun) as error:
             stopped.append(error)
-            prepared.append(Prepared(replace(known, refused=str(error)), None))
+            prepared.append(Prepared(replace(known, refused=_why(error, path)), None))
         else:
             prepared.append(Prepared(known, replace(job, answers=answers)))
     if len(stopped) == len(prepared):
@@ -204,7 +197,7 @@ def compare_checkpoints(
             candidates.append(_scored(one.known, package_job(one.job, progress=progress, on_wait=on_wait)))
         except (Refused, BadFile) as error:
             refused.append(error)
-            candidates.append(replace(one.known, refused=str(error)))
+            candidates.append(replace(one.known, refused=_why(error, one.job.options.run)))
     best = min(candidates, key=Candidate.rank)
     if best.refused:
         raise refused[0]
@@ -242,16 +235,12 @@ def ship_best(
     return package_job(chosen, progress=progress, on_start=on_start, on_wait=on_wait, made=compared.place)
 
 
-def _again(run: Run, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Whether the adapter at the top is the last checkpoint, saved once more."""
-    if not checkpoints:
-        return False
-    from ggship.digests import DigestCache
-
-    digests = DigestCache()
-    last = read_run(checkpoints[-1].path)
-    one, two = ([digests.sha256(path) for path in each.tensor_files] for each in (run, last))
-    return one == two and run.config == last.config
+def _why(error: GgshipError, path: Path) -> str:
+    """Why a checkpoint was refused, without the folders of this machine: it stands in the package of the best."""
+    text = str(error)
+    for folder in (path.parent, path.resolve().parent):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return re.sub(r"(?<!\S)/\S*/(?=\S)", "", text)
 
 
 def _known(name: str, checkpoint: Checkpoint | None) -> Candidate:

@@ -8,8 +8,12 @@ import pytest
 from jsonschema import validate
 
 from ggship.candidates import compare_checkpoints, prepare_candidates
+from ggship.evals.codec import read_report
+from ggship.evals.reference import ReferenceCase, summed_up
 from ggship.package import read_package
 from ggship.progress import Silent
+from ggship.reference.record import record
+from ggship.runs import read_run
 from ggship.runtimes.find import find_runtime
 from ggship.settings import templates_dir
 from ggship.verify import verify_package
@@ -107,7 +111,7 @@ def test_the_best_by_the_suite_goes_live_and_the_others_are_packages(each_crew, 
         assert verify_package(info).laws
     table = [line for line in out.splitlines() if line.startswith("checkpoint-")]
     assert "1.5000" in table[0]
-    assert table[1].endswith("the best")
+    assert table[1].endswith("best")
     assert "66.7 %" in table[2]
     assert crew.shop.ggship("eval", other.path) == 1
     assert "ggship package RUN/CHECKPOINT --name law" in capsys.readouterr().err
@@ -218,3 +222,46 @@ def test_one_checkpoint_leaves_no_choice(shop, tiny_run, capsys):
         "--suite", shop.root / "suite.yaml",
     ) == 2  # fmt: skip
     assert "nothing to choose from" in capsys.readouterr().err
+
+
+def test_figures_of_the_reference_are_kept_when_nothing_is_left_to_do(crew, capsys):
+    assert crew.package() == 0
+    run = read_run(crew.shop.run / "checkpoint-200")
+    case = ReferenceCase("sky", 100, 100, None, (0.25,))
+    found = summed_up([case], model="model.gguf", precision="F16", bar=0.99, versions={"peft": "0.21"})
+    record(crew.info(), run, found)
+    capsys.readouterr()
+    assert crew.package() == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert read_report(crew.info().path / "eval" / "report.json").reference == found
+    assert verify_package(crew.info()).laws
+    record(crew.info("-checkpoint-200"), run, found)
+    assert crew.package() == 0
+    assert verify_package(crew.info()).laws
+
+
+def test_why_one_was_refused_names_no_folder_of_this_machine(crew, tiny_run):
+    tiny_run(crew.shop.run / "checkpoint-100", trained=False)
+    (crew.shop.run / "checkpoint-300" / "adapter_model.safetensors").write_bytes(b"short")
+    assert crew.package() == 0
+    text = (crew.info().path / "ggship.json").read_text()
+    refused = [one["refused"] for one in json.loads(text)["selection"]["candidates"]]
+    assert "untrained" in refused[0]
+    assert "checkpoint-300" in refused[2]
+    assert str(crew.shop.root) not in text
+
+
+def test_the_plan_says_which_base_and_which_prompt(crew, capsys):
+    assert crew.package("--dry-run") == 0
+    out = capsys.readouterr().out
+    assert crew.shop.base.name in out
+    assert "stops" in out
+    assert crew.package("--dry-run", "--json") == 0
+    assert crew.shop.base.name in json.loads(capsys.readouterr().out)["base"]
+
+
+def test_the_table_fits_a_terminal(crew, capsys):
+    assert crew.package() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("checkpoint-200 ")]
+    assert max(len(line) for line in lines if line.startswith("checkpoint")) <= 80

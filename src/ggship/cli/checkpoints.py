@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ggship.cli.package import show_shipped
+from ggship.cli.package import base_choice, show_shipped
 from ggship.cli.terminal import Terminal, harmless, warn_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ggship.plan import PackageOptions
     from ggship.runtimes.model import Runtime
 
-_HEADINGS = ("checkpoint", "loss", "eval loss", "passed", "score", "against base", "survival", "verdict")
+_HEADINGS = ("checkpoint", "loss", "eval loss", "passed", "score", "vs base", "survival", "verdict")
 
 
 def package_checkpoints(terminal: Terminal, options: PackageOptions, runtime: Runtime | None, *, dry_run: bool) -> None:
@@ -50,16 +50,18 @@ def package_checkpoints(terminal: Terminal, options: PackageOptions, runtime: Ru
 
 
 def show_table(terminal: Terminal, candidates: Sequence[Candidate], best: Candidate | None = None) -> None:
-    """A line for each candidate, the best marked, and under it why one was refused."""
+    """A line for each candidate, the best marked, and under it why one was refused; no column that says nothing."""
     rows = [_HEADINGS, *(_row(one, one is best) for one in candidates)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    said = [number for number in range(len(_HEADINGS)) if any(row[number] != "-" for row in rows[1:])]
+    rows = [tuple(row[number] for number in said) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(said))]
     terminal.say()
     for row in rows:
         cells = [
             row[0].ljust(widths[0]),
             *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
         ]
-        terminal.say("   ".join((*cells, row[-1])))
+        terminal.say("  ".join((*cells, row[-1])))
     for one in candidates:
         if one.refused:
             terminal.say(f"{one.name}: {harmless(one.refused)}", style="dim")
@@ -72,8 +74,9 @@ def _row(one: Candidate, best: bool) -> tuple[str, ...]:
     score = "-" if one.score is None else f"{one.score:.3f}"
     survival = "-" if one.survival is None else f"{one.survival:.3f}"
     losses = ("-" if loss is None else f"{loss:.4f}" for loss in (one.loss, one.eval_loss))
+    verdict = ("best" if one.passed else f"{one.verdict}, best") if best else one.verdict
     rate = "-" if one.pass_rate is None else percent(one.pass_rate)
-    return (one.name, *losses, rate, score, delta, survival, f"{one.verdict}, the best" if best else one.verdict)
+    return (one.name, *losses, rate, score, delta, survival, verdict)
 
 
 def _say_choice(terminal: Terminal, compared: Compared) -> None:
@@ -87,12 +90,14 @@ def _say_choice(terminal: Terminal, compared: Compared) -> None:
 
 def _show_plan(terminal: Terminal, options: PackageOptions, prepared: Sequence[Prepared]) -> None:
     from ggship.candidates import needs_of
+    from ggship.cli.summary import base_rows, fingerprint_row
 
     needs = needs_of(prepared)
     first = next(one.job for one in prepared if one.job)
     if terminal.as_json:
         shown = [{"name": one.known.name, "step": one.known.step, "refused": one.known.refused} for one in prepared]
-        terminal.document({**first.plan.document(), "candidates": shown, "needs": needs.document()})
+        chosen = {"base": first.base.ref, "base_choice": base_choice(first.base), "prompt": first.prompt.document()}
+        terminal.document({**first.plan.document(), **chosen, "candidates": shown, "needs": needs.document()})
         return
     assert first.suite is not None
     asked = len(first.suite.cases)
@@ -100,7 +105,10 @@ def _show_plan(terminal: Terminal, options: PackageOptions, prepared: Sequence[P
         [
             ("candidates", ", ".join(one.known.name for one in prepared)),
             *((f"refused {one.known.name}", one.known.refused) for one in prepared if one.known.refused),
-            *first.plan.reasons,
+            *base_rows(first.base),
+            *fingerprint_row(first.fingerprint),
+            *first.reasons(),
+            ("verified", "; ".join(first.verifications())),
             ("asked", f"{asked} cases of {first.suite.name} of each candidate, and once of the base"),
             *needs.rows(),
             ("packages", f"{options.folder}-CHECKPOINT each, and the best as {options.folder}"),
