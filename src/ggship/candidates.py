@@ -12,6 +12,7 @@ from typing import Any
 
 from ggship.clock import Clock
 from ggship.errors import BadFile, GateFailed, GgshipError, NotARun, Refused, UsageError
+from ggship.package import read_package
 from ggship.place import Place, package_place
 from ggship.plan import PackageOptions
 from ggship.preflight import Preflight, of_package
@@ -28,6 +29,8 @@ RULE = (
     "step; one whose proof does not hold comes after all whose does"
 )
 CAUTION = "the best was chosen by this very suite, so its score flatters a little: measure it by other questions too"
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class Compared:
     best: Candidate
     job: Job
     place: Place
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What stands against the best, a line each."""
+        return tuple(read_package(self.place.final).document["eval"].get("failures") or ())
 
     def document(self, chosen: Candidate | None) -> dict[str, Any]:
         """For ggship.json and --json."""
@@ -223,7 +231,7 @@ def ship_best(
         scored = f", {best.pass_rate:.1%} passed" if best.pass_rate is not None else ""
         raise GateFailed(
             f"none of {len(compared.candidates)} checkpoints passed; nothing live was changed",
-            where=f"the best is {best.name}{scored}",
+            where="\n".join([f"the best is {best.name}{scored}", *compared.failures[:_SHOWN]]),
             hint=f"read what it said: {compared.place.final}/eval/report.html",
         )
     chosen = replace(

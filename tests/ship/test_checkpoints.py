@@ -165,6 +165,7 @@ def test_where_none_passes_nothing_goes_live(crew, capsys):
     assert document["chosen"] is None
     assert [one["verdict"] for one in document["candidates"]] == ["failed"] * 3
     assert "none of 3 checkpoints passed" in printed.err
+    assert "pass_rate >= 0.9" in printed.err
     assert not [name for name in crew.shop.server.models if name.startswith("law")]
     assert not (crew.shop.root / "out" / "law").exists()
     assert crew.info("-checkpoint-100").passed is False
