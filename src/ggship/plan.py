@@ -121,8 +121,10 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
             "--quant is for merged models; an adapter is served beside the base as it is",
             hint="add --strategy merge, or leave --quant out",
         )
-    served_by_name = base.ollama_name is not None and runtime is not None and runtime.kind == "ollama"
+    served_by_name = base.from_name is not None and runtime is not None and runtime.kind == "ollama"
     base_file = strategy == "adapter" and not served_by_name
+    if base.own_prompt and base.from_name is None:
+        reasons.append(("base", f"the weights of {base.ollama_name} alone: its {base.own_prompt} would win over ours"))
     if base_file or strategy == "merge":
         _need_weights(base, "merging" if strategy == "merge" else "a package that no server serves the base for")
     if route.kind == "peft":

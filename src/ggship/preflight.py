@@ -99,7 +99,7 @@ def of_package(job: Job) -> Preflight:
     if folder is not None:
         served = sizes.get("merged model", 0) if plan.strategy == "merge" else sizes.get("adapter.gguf", 0)
         disk.append(Need("Ollama's copy of the model", served, folder, "create"))
-        if job.base.ollama_name is None:
+        if job.base.from_name is None:
             stage = "evaluate" if plan.strategy == "merge" else "create"
             disk.append(Need("Ollama's copy of the base, to compare with", weights, folder, stage))
     return Preflight(tuple(need for need in disk if need.bytes), tuple(memory))
@@ -206,7 +206,7 @@ def _of_peft(run: Run, base: Base, folder: Path) -> tuple[Need, tuple[str, int]]
 
 def _asks_base_file(job: Job) -> bool:
     """Whether the base itself will be put on a server, to compare with."""
-    return job.runtime is not None and job.base.ollama_name is None
+    return job.runtime is not None and job.base.from_name is None
 
 
 def _made(cache: Path, name: str) -> bool:

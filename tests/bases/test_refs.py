@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ggship.bases import find_base
+from ggship.bases.served import base_from_ollama
 from ggship.errors import BadFile, BaseNotFound, Refused, UsageError
 
 
@@ -215,3 +216,16 @@ class TestOllama:
     def test_no_server_at_hand(self):
         with pytest.raises(BaseNotFound, match="no Ollama server"):
             find_base(None, "ollama:tiny")
+
+
+def test_a_model_with_a_renderer_of_its_own_lends_its_weights_alone(workshop, shelf):
+    file = workshop.gguf("tiny.gguf")
+    shelf.add("plain", file, workshop.root / "blobs")
+    shelf.add("coder", file, workshop.root / "blobs")
+    shelf.models["coder"]["modelfile"] += "RENDERER qwen3-coder\nPARSER qwen3-coder\n"
+    plain, coder = (base_from_ollama(shelf, name) for name in ("plain", "coder"))
+    assert (plain.from_name, plain.own_prompt) == ("plain", "")
+    assert (coder.from_name, coder.own_prompt) == (None, "RENDERER qwen3-coder, PARSER qwen3-coder")
+    assert coder.gguf is not None
+    shelf.local = False
+    assert base_from_ollama(shelf, "coder").from_name == "coder"  # there is nothing else to build it from

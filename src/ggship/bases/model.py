@@ -26,7 +26,8 @@ class Base:
     config.json. ollama_name: the name under which an Ollama server holds it. At least one of the three is set.
     tensors: by GGUF name; empty where only a config.json is at hand. metadata: GGUF key/values, without long arrays.
     revision: commit on the Hugging Face hub, "" where it did not come from there. alternatives: refs of other bases
-    that would have fitted too.
+    that would have fitted too. own_prompt: what of its Ollama model would win over a TEMPLATE built on it ("RENDERER
+    qwen3-coder"), "" where nothing would.
     """
 
     ref: str
@@ -40,6 +41,16 @@ class Base:
     chat_template: str | None = None
     revision: str = ""
     alternatives: tuple[str, ...] = ()
+    own_prompt: str = ""
+
+    @property
+    def from_name(self) -> str | None:
+        """The name that a model can be built FROM; None where its weights are to be taken alone, without its prompt.
+
+        A renderer is inherited and cannot be switched off (Ollama, server/create.go): so where the file is at hand, the
+        file is the base. Where it is not, the proof of the prompt decides.
+        """
+        return None if self.own_prompt and self.gguf is not None else self.ollama_name
 
     @property
     def file_type(self) -> str:

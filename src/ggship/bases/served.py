@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ggship.bases.from_gguf import base_from_gguf
 from ggship.bases.model import Base, BaseTensor
 from ggship.errors import BaseNotFound, Refused, ServerError
-from ggship.runtimes.shown import blob_paths
+from ggship.runtimes.shown import blob_paths, own_prompt
 
 
 class OllamaLister(Protocol):
@@ -54,7 +54,7 @@ def base_from_ollama(
     blob = _blob(shown)
     if blob is not None and (lister.is_local() if local is None else local):
         base = base_from_gguf(blob, ref=f"ollama:{name}", found=found)
-        return replace(base, ollama_name=name)
+        return replace(base, ollama_name=name, own_prompt=own_prompt(shown))
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise Refused(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _BLOB = re.compile(r"^(FROM|ADAPTER) (.*sha256-([0-9a-f]{64}))\s*$", re.MULTILINE)
+_OWN_PROMPT = re.compile(r"^((?:RENDERER|PARSER) \S+)\s*$", re.MULTILINE)
 _GO_STRING = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))")
 _GO_PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
@@ -20,6 +21,14 @@ def blob_paths(shown: Mapping[str, Any], command: str) -> list[str]:
 def blob_digests(shown: Mapping[str, Any], command: str) -> list[str]:
     """The sha256 (hex) of the blobs after FROM or ADAPTER."""
     return [digest for name, _, digest in _blobs(shown) if name == command]
+
+
+def own_prompt(shown: Mapping[str, Any]) -> str:
+    """The renderer and parser of the model, as commands of a Modelfile; "" where it has none.
+
+    A TEMPLATE or SYSTEM text with such a line in it counts too: then the model is taken for one that has them.
+    """
+    return ", ".join(_OWN_PROMPT.findall(str(shown.get("modelfile", ""))))
 
 
 def _blobs(shown: Mapping[str, Any]) -> list[tuple[str, str, str]]:

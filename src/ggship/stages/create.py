@@ -34,7 +34,7 @@ class CreateStage:
                 "name": job.options.name,
                 "runtime": self._runtime.describe(),
                 "files": {name: facts[name]["sha256"] for name in ("convert", "merge", "base") if name in facts},
-                "from": None if job.plan.strategy == "merge" or job.plan.base_file else job.base.ollama_name,
+                "from": None if job.plan.strategy == "merge" or job.plan.base_file else job.base.from_name,
                 "template": job.prompt.go,
                 "jinja": job.prompt.jinja,
                 "system": job.prompt.system,

@@ -61,7 +61,7 @@ class DescribeStage:
         if job.plan.strategy == "merge":
             source = f"./{job.plan.merged_name}"
         else:
-            source = f"./{BASE}" if job.plan.base_file else str(job.base.ollama_name)
+            source = f"./{BASE}" if job.plan.base_file else str(job.base.from_name)
         return Modelfile(
             from_=source,
             adapter=f"./{ADAPTER}" if job.plan.strategy == "adapter" else None,
@@ -94,7 +94,7 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
             "used": portable(base.ref),
             "architecture": base.architecture,
             "file_type": base.file_type,
-            "ollama": base.ollama_name,
+            "ollama": base.from_name,
             "sha256": _base_sha256(job, facts),
             "commit": base.revision,
             "fingerprint": job.fingerprint.document() if job.fingerprint else None,

@@ -116,13 +116,13 @@ class Job:
 
     def base_spec(self, folder: Path, progress: Progress) -> ModelSpec:
         """The base alone, asked with the very prompt and parameters of the tuned model: a fair comparison."""
-        by_name = self.runtime is not None and self.runtime.kind == "ollama" and self.base.ollama_name is not None
+        by_name = self.runtime is not None and self.runtime.kind == "ollama" and self.base.from_name is not None
         model = None
         if not by_name:
             model = folder / BASE if self.plan.base_file else self.weights.file(progress)
         return ModelSpec(
             model=model,
-            from_name=self.base.ollama_name if by_name else None,
+            from_name=self.base.from_name if by_name else None,
             template=self.prompt.go,
             system=self.prompt.system,
             parameters=self.parameters(),
@@ -134,7 +134,7 @@ class Job:
             return folder / self.plan.merged_name, None, None
         if self.plan.base_file:
             return folder / BASE, None, folder / ADAPTER
-        return None, self.base.ollama_name, folder / ADAPTER
+        return None, self.base.from_name, folder / ADAPTER
 
     def verifications(self) -> tuple[str, ...]:
         """What will be held against what before anything goes live, in words."""
