@@ -87,6 +87,7 @@ def test_all_is_said_at_once_with_its_line_and_what_was_meant(folder):
     [
         ("a\n{{ .System", "line 2 an action is not closed"),
         ('{{ "a }}', "line 1 an action"),
+        ("{{/* }}\n{{ .Prompt }}", "line 1 an action is not closed"),
         ("{{ end }}", "stands end outside"),
         ("{{ else }}", "stands else outside"),
         ("{{ range .Messages }}\n{{ with . }}{{ end }}", "range of its line 1 has no end"),
@@ -120,6 +121,8 @@ def test_text_of_every_encoding_that_ollama_reads():
     )
     assert lint_bytes(b"\xef\xbb\xbf" + text.encode()) == ()
     assert lint_bytes(b"FROM x\n\nSYSTEM \xe6\xb3\n")[0].line == 3
+    by_line = lint_bytes(b"FROM x\nSYSTEMS a\nSYSTEM \xe6\xb3\n")
+    assert [(found.line, found.code) for found in by_line] == [(2, "MF102"), (3, "MF101")]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +136,8 @@ def test_text_of_every_encoding_that_ollama_reads():
         "FROM x\nPARAMETER seed " + "0" * 100_000 + "\n",
         "FROM x\nTEMPLATE " + "{{ .A }}" * 50_000 + "\n",
         "FROM x\nSYSTEM " + "\\n " * 100_000 + "\n",
+        "FROM x\nTEMPLATE " + "{{/*}}" * 60_000 + "\n",
+        "FROM x\n" * 40_000,
     ],
 )
 def test_hostile_texts_take_no_longer_than_their_length(text):

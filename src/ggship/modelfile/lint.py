@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def lint_bytes(data: bytes, *, folder: Path | None = None) -> tuple[Problem, ...
     if whole:
         return lint(text, folder=folder)
     line = next(number for number, part in enumerate(text.split("\n"), 1) if "\ufffd" in part)
-    return (problem("MF101", line, "from this line on, at least"), *lint(text, folder=folder))
+    return _sorted((problem("MF101", line, "from this line on, at least"), *lint(text, folder=folder)))
 
 
 def lint(text: str, *, folder: Path | None = None) -> tuple[Problem, ...]:
@@ -79,6 +79,11 @@ def lint(text: str, *, folder: Path | None = None) -> tuple[Problem, ...]:
         found += _parameter(command) if command.name == "parameter" else ()
         found += _value(command)
     found += what_it_says(commands, folder)
+    return _sorted(found)
+
+
+def _sorted(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once, by line."""
     return tuple(sorted(dict.fromkeys(found), key=lambda item: (item.line, item.code)))
 
 

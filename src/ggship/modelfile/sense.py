@@ -16,9 +16,12 @@ _SEMVER = re.compile(
 )
 _BOS = ("<s>", "<|begin_of_text|>", "<bos>", "<|startoftext|>", "<｜begin▁of▁sentence｜>", "[gMASK]<sop>")
 _BARE = re.compile(r"\s*\{\{-?\s*\.Prompt\s*-?\}\}\s*\Z")
+_SHOWN = 5
 _OPENS = ("if", "range", "with", "block", "define")
 _ACTION = re.compile(
-    r"\{\{(?:-\s)?\s*/\*.*?\*/\s*-?\}\}|\{\{(?P<body>(?:\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|'(?:[^'\\\n]|\\.)*'|(?!\}\})[^\"`'])*)\}\}",
+    r"\{\{(?:-\s)?\s*/\*.*?\*/\s*-?\}\}"
+    r"|\{\{(?!(?:-\s)?\s*/\*)"  # a comment without its end is no other action: it would be looked for from each {{
+    r"(?P<body>(?:\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|'(?:[^'\\\n]|\\.)*'|(?!\}\})[^\"`'])*)\}\}",
     re.DOTALL,
 )
 _TRAINED = ("adapter_config.json", "adapter_model.safetensors", "adapters.safetensors", "adapter_model.bin")
@@ -39,17 +42,18 @@ def what_it_says(commands: Sequence[Command], folder: Path | None) -> Iterator[P
 
 def _models(commands: Sequence[Command], folder: Path | None) -> Iterator[Problem]:
     froms = [command for command in commands if command.name == "from"]
-    names = [command for command in froms if not _is_path(command.value, folder)]
+    names = {value for value in {command.value for command in froms} if not _is_path(value, folder)}
     for command in commands:
         if command.name not in ("from", "adapter", "draft"):
             continue
-        is_path = command.name != "from" or command not in names
+        is_path = command.name != "from" or command.value not in names
         if is_path and folder is not None:
             yield from _file(command, folder)
         if is_path and command.name != "adapter" and set(command.value) & set("*?["):
             yield problem("MF312", command.line, f"{command.name.upper()} {command.value}")
     if len(froms) > 1 and names:
-        yield problem("MF305", froms[1].line, ", ".join(command.value for command in froms))
+        shown = ", ".join(command.value for command in froms[:_SHOWN])
+        yield problem("MF305", froms[1].line, f"{shown} and {len(froms) - _SHOWN} more" if froms[_SHOWN:] else shown)
 
 
 def _is_path(value: str, folder: Path | None) -> bool:
