@@ -11,6 +11,7 @@ from ggship.runs import read_run
 from ggship.runs.blend import blend
 from ggship.runs.curve import thinned, trainer_document, training_document
 from ggship.runs.model import Logged, Share
+from ggship.runs.training import Setting
 
 AXOLOTL = "<summary>See axolotl config</summary>\n\naxolotl version: `0.19.0`\n```yaml\n{}\n```\n"
 FACTORY = '{"current_steps": 5, "total_steps": 9, "loss": 2.5, "lr": 0.1}\n'
@@ -297,3 +298,12 @@ def test_a_blend_says_of_its_training_what_is_true_of_all(run_maker):
     assert unlike.training.template is None
     (run_maker.root / "three" / "args.json").unlink()
     assert blend([one, Share(read_run(run_maker.root / "three"), 1.0)]).trainer is None
+
+
+def test_a_blend_is_served_with_the_longest_context_that_one_of_its_runs_saw(run_maker):
+    for name, length in (("short", 2048), ("long", 8192), ("unknown", None)):
+        run_maker.adapter(name)
+        run_maker.write(f"{name}/args.json", {"swift_version": "4.6.0", "template": "qwen3", "max_length": length})
+    shares = [Share(read_run(run_maker.root / name), 0.5) for name in ("short", "long", "unknown")]
+    assert blend(shares).training.settings == (Setting("sequence_length", 8192, "long: args.json"),)
+    assert blend([shares[2], shares[2]]).training.settings == ()

@@ -16,7 +16,7 @@ from typing import Any
 from ggship.errors import BaseMismatch
 from ggship.runs.model import History, LoraModule, Run, Share, TensorHeader
 from ggship.runs.modules import natural
-from ggship.runs.training import RecordedPrompt, Training
+from ggship.runs.training import RecordedPrompt, Setting, Training
 
 _KEPT = ("F32", "F16", "BF16")
 
@@ -57,8 +57,19 @@ def _in_common(runs: Sequence[Run]) -> dict[str, Any]:
         "checkpoints": (),
         "history": History(),
         "trainer": runs[0].trainer if len(trainers) == 1 else None,
-        "training": Training(prompts=tuple(distinct)),
+        "training": Training(_longest(runs), tuple(distinct)),
     }
+
+
+def _longest(runs: Sequence[Run]) -> tuple[Setting, ...]:
+    """The longest length at which a run was cut: one model has to hold what each of them saw."""
+    found = [(run, run.training.setting("sequence_length")) for run in runs]
+    lengths = [
+        (setting.value, replace(setting, source=f"{run.label}: {setting.source}"))
+        for run, setting in found
+        if setting is not None and type(setting.value) is int
+    ]
+    return (max(lengths, key=lambda item: item[0])[1],) if lengths else ()
 
 
 def _said(prompt: RecordedPrompt) -> RecordedPrompt:
