@@ -117,3 +117,9 @@ def test_shapes_by_config_alone(config, tensor, shape, workshop):
 
     base = find_base(None, str(workshop.directory("x", weights=False, **config)))
     assert from_metadata(base.architecture, base.metadata).shape(tensor) == shape
+
+
+@pytest.mark.parametrize("name", ["max_position_embeddings", "n_positions", "seq_length"])
+def test_a_directory_says_how_long_its_context_is(name, workshop):
+    base = find_base(None, str(workshop.directory("model", **{name: 512})))
+    assert base.metadata["llama.context_length"] == 512

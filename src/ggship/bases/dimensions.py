@@ -15,6 +15,7 @@ _NAMES = {
     "attention.head_count_kv": ("num_key_value_heads", "multi_query_group_num"),
     "attention.key_length": ("head_dim", "kv_channels"),
     "vocab_size": ("padded_vocab_size", "vocab_size"),
+    "context_length": ("max_position_embeddings", "n_ctx", "n_positions", "seq_length"),
 }
 # Where every block is attention and one feed-forward network, by these names and sizes.
 UNIFORM = frozenset(("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "chatglm", "glm4"))
