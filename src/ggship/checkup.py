@@ -28,6 +28,7 @@ CORE = {
     "httpx": "httpx",
     "huggingface-hub": "huggingface_hub",
     "jinja2": "jinja2",
+    "jsonschema": "jsonschema",
     "libgguf": "libgguf",
     "numpy": "numpy",
     "platformdirs": "platformdirs",
