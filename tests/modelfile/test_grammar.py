@@ -111,7 +111,7 @@ def test_what_would_end_a_text_early_is_refused_and_what_is_lost_is_told():
 
 
 def test_long_texts_take_no_longer_than_their_length():
-    # A quarter of a minute would be for a text that is walked again from each of its lines; this takes under one second.
+    # A text that is walked again from each of its lines would take far longer; this takes a second.
     modelfile = Modelfile("x", system="a\n" * 30_000, template='"" "\n' * 30_000)
     began = time.process_time()
     assert losses(modelfile) == ()
