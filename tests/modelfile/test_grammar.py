@@ -116,7 +116,7 @@ def test_long_texts_take_no_longer_than_their_length():
     began = time.process_time()
     assert losses(modelfile) == ()
     assert parse(render(modelfile)) == modelfile
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "-" + "0" * 5000 + "9" * 20, "1" * 20])

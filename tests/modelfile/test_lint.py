@@ -143,7 +143,7 @@ def test_text_of_every_encoding_that_ollama_reads():
 def test_hostile_texts_take_no_longer_than_their_length(text):
     began = time.process_time()
     lint(text)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 20
 
 
 def ggship(*arguments: str) -> int:
