@@ -34,7 +34,8 @@ def merge_adapter(
     """Write base + adapter to `out`. The types are those of `plan_merge`.
 
     metadata: keys to set or, where None, to remove. on_tensor(done, of) is called after each tensor. threads: how
-    many workers, processes on Linux; default one a core. kernels: default libgguf. force: go on with an untrained adapter, low survival, a requantized base.
+    many workers, processes on Linux; default one a core. kernels: default libgguf. force: go on with an untrained
+    adapter, low survival, a requantized base.
 
     Raises BadFile, BaseMismatch, AdapterUnusable, LowSurvival, NotExpressible, UsageError, Busy, OSError; then `out` is
     as it was before. Laws: equal inputs give equal bytes, whatever the threads, the BLAS and the CPU's number of cores;
