@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "doctor": "What works on this machine, and what is missing?",
     },
     "Prove": {
+        "compare": "Several models, one suite: how do they differ?",
         "suite": "Make a suite of a data set, check one, look at one.",
         "verify": "Recompute every digest and law of a package.",
         "demo": "The whole way on a small example, with no server.",

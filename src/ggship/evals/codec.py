@@ -19,7 +19,7 @@ VERSION = 1
 
 def as_document(report: Report) -> dict[str, Any]:
     """The report as plain values, described by templates/schemas/report.schema.json."""
-    return {"version": VERSION, "passed": report.passed, **_plain(report)}
+    return {"version": VERSION, "passed": report.passed, **plain(report)}
 
 
 def to_json(report: Report) -> str:
@@ -57,15 +57,16 @@ def read_report(path: Path) -> Report:
         raise BadFile("there is no report", where=str(path)) from error
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of these dataclasses in what JSON knows."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if dataclasses.is_dataclass(value):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value
 
 
@@ -74,7 +75,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind) or is_typeddict(kind):
         fields = _hints(kind)
         mapping = _checked(dict, value, where)
-        optional: frozenset[str] = getattr(kind, "__optional_keys__", frozenset())
+        optional: frozenset[str] = getattr(kind, "__optional_keys__", _later(kind))
         for name in {**fields, **mapping}:
             if name not in fields or (name not in mapping and name not in optional):
                 raise BadFile(f"the field `{name}` is {'unknown' if name in mapping else 'missing'}", where=where)
@@ -102,6 +103,13 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)  # evaluates source text each time: most of the reading, where it is not kept
+
+
+@functools.cache
+def _later(kind: Any) -> frozenset[str]:
+    """The fields that reports of earlier versions lack."""
+    fields = getattr(kind, "__dataclass_fields__", {}).values()
+    return frozenset(each.name for each in fields if each.metadata.get("later"))
 
 
 def _checked(kind: type, value: Any, where: str) -> Any:

@@ -53,15 +53,18 @@ def compare(cases: Sequence[CaseReport], tuned: Score, base: Score) -> Compariso
     regressions = tuple(case.id for case, other in pairs if case.tuned.outcome == "fail" and other.outcome == "pass")
     answered = [case.changed for case in cases if case.changed is not None]
     both = tuned.pass_rate is not None and base.pass_rate is not None
+    cells = _cells(pairs)
     return Comparison(
         pairs=len(pairs),
         wins=tuple(name for name, sign in signs.items() if sign > 0),
         losses=tuple(name for name, sign in signs.items() if sign < 0),
         ties=sum(sign == 0 for sign in signs.values()),
         regressions=regressions,
-        delta_pass_rate=_delta(pairs) if both else None,
+        delta_pass_rate=(cells[0] - cells[1]) / cells[2] if both and cells[2] else None,
         changed_rate=sum(answered) / len(answered) if answered else None,
         mcnemar_p=stats.mcnemar(gained, len(regressions)),
+        delta_interval=stats.paired_interval(*cells) if both and cells[2] else None,
+        cases_needed=stats.cases_needed(*cells),
     )
 
 
@@ -78,19 +81,29 @@ def warnings(tuned: Score, comparison: Comparison | None) -> tuple[str, ...]:
     if number >= SMALL and comparison and comparison.wins and comparison.mcnemar_p > 0.05:
         found.append(
             f"the difference from the base may be chance (McNemar's exact p = {comparison.mcnemar_p:.2f}); "
-            "more cases would tell"
+            + more_cases(comparison)
         )
     return tuple(found)
 
 
-def _delta(pairs: Sequence[tuple[CaseReport, Result]]) -> float | None:
-    """Difference of the pass rates over the cases that both were judged on; the others would compare unlike."""
-    weight = sum(case.weight for case, _ in pairs)
-    if not weight:
-        return None
-    tuned = sum(case.weight for case, _ in pairs if case.tuned.outcome == "pass")
-    base = sum(case.weight for case, other in pairs if other.outcome == "pass")
-    return (tuned - base) / weight
+def more_cases(comparison: Comparison) -> str:
+    """How many cases would tell whether a difference of this size is chance."""
+    needed = comparison.cases_needed
+    if needed is None or needed <= comparison.pairs:
+        return "more cases would tell"
+    return f"about {needed} cases would show a difference of this size"
+
+
+def _cells(pairs: Sequence[tuple[CaseReport, Result]]) -> tuple[float, float, float]:
+    """Cases that only the tuned model passed, that only the other did, and all, in effective numbers of their weights.
+
+    Over the cases that both were judged on: the others would compare unlike.
+    """
+    weights = [case.weight for case, _ in pairs]
+    unit = stats.effective_number(weights) / sum(weights) if sum(weights) else 0.0
+    gained = sum(case.weight for case, other in pairs if case.tuned.outcome == "pass" and other.outcome == "fail")
+    lost = sum(case.weight for case, other in pairs if case.tuned.outcome == "fail" and other.outcome == "pass")
+    return gained * unit, lost * unit, sum(weights) * unit
 
 
 def _sign(tuned: Result, base: Result) -> int:

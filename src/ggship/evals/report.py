@@ -6,7 +6,7 @@ All that depends on the clock is in `timing`, so that two evaluations with the s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ggship.evals.reference import Reference
 from ggship.runtimes.model import Message, ToolCall
@@ -14,6 +14,11 @@ from ggship.runtimes.model import Message, ToolCall
 Outcome = Literal["pass", "fail", "error"]
 Rival = Literal["base", "other"]
 SmokeOutcome = Literal["pass", "fail", "error", "skipped"]
+
+
+def later(default: Any = None) -> Any:
+    """A field that came later: report.json files from before it are read with this in its place."""
+    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class Comparison:
 
     regressions: the base passed, the tuned model failed. changed_rate: share of answer pairs that differ.
     pairs: cases where both were judged. mcnemar_p: exact, two-sided, over the pairs where only one passed.
+    delta_interval: Tango's, 95 %, of delta_pass_rate. cases_needed: about how many cases would show a difference of
+    this size (80 % power at 5 %); None where there is no difference.
     """
 
     pairs: int
@@ -115,6 +122,8 @@ class Comparison:
     delta_pass_rate: float | None
     changed_rate: float | None
     mcnemar_p: float
+    delta_interval: tuple[float, float] | None = later()
+    cases_needed: int | None = later()
 
 
 @dataclass(frozen=True, slots=True)

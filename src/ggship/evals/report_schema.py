@@ -17,15 +17,20 @@ _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of report.json."""
+    return schema_of(Report, VERSION, "ggship evaluation report")
+
+
+def schema_of(kind: Any, version: int, title: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a document: that dataclass, with its version and its verdict in one word."""
     defs: dict[str, Any] = {}
-    root = _object(Report, defs)
+    root = _object(kind, defs)
     root["properties"] = {
-        "version": {"const": VERSION, "description": "The version of this format."},
+        "version": {"const": version, "description": "The version of this format."},
         "passed": {"type": "boolean", "description": "The verdict in one word; equal to verdict.passed."},
         **root["properties"],
     }
     root["required"] = ["version", "passed", *root["required"]]
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ggship evaluation report"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     return {**head, **root, "$defs": dict(sorted(defs.items()))}
 
 
