@@ -61,6 +61,20 @@ class DigestCache:
             self._save(known)
         return digest
 
+    def remembered(self, path: Path) -> str:
+        """The file's sha256 where it is known without reading the file, else ""."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return ""
+        entry = self._load().get(str(path.resolve()))
+        return str(entry[3]) if entry and entry[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino] else ""
+
+    def having(self, sha256: str) -> tuple[Path, ...]:
+        """The files that had this sha256 when they were read, and did not change since."""
+        found = [Path(path) for path, entry in self._load().items() if entry[3:] == [sha256]]
+        return tuple(path for path in found if self.remembered(path) == sha256)
+
     def _load(self) -> dict[str, list[Any]]:
         if self._known is None:
             try:

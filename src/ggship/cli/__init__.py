@@ -6,6 +6,7 @@ One file a command; this module knows their names, so that `--help` and `--versi
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 
 import click
@@ -28,6 +29,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Release": {
         "publish": "Push a proven model to a registry.",
+        "export": "A package as one file, to travel without a network.",
+        "import": "Such a file into a package here, and live.",
     },
     "Route": {
         "gateway": "Put a model behind a gateway, or take it off.",
@@ -54,8 +57,9 @@ class LazyGroup(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in _SUMMARIES:
             return None
-        module = importlib.import_module(f"ggship.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"ggship.cli.{name}")
+        command: click.Command = getattr(module, name)
         _name_variables(command)
         return command
 

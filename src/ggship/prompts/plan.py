@@ -72,6 +72,8 @@ class PromptPlan:
             "route": self.route,
             "template_sha256": hashlib.sha256(self.chat.text.encode()).hexdigest() if self.chat else None,
             "jinja": self.jinja,
+            "bos_token": self.chat.bos_token if self.chat else None,
+            "eos_token": self.chat.eos_token if self.chat else None,
             "system": self.system,
             "not_in_modelfile": list(self.losses),
             "stops": list(self.stops),
