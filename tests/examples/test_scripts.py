@@ -43,8 +43,9 @@ def ran(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """scripts/test on a machine that can install nothing: who runs it is not root."""
     tools = checkout / "tools"
     tools.mkdir()
-    (tools / "id").write_text("#!/bin/sh\necho 1000\n")
-    (tools / "id").chmod(0o755)
+    for name, body in (("id", "echo 1000"), ("chromium", "exit 0")):
+        (tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tools / name).chmod(0o755)
     plain = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("GGSHIP_")}
     env = {**plain, "PATH": f"{tools}:{plain['PATH']}", **environment}
     return subprocess.run(["bash", "scripts/test"], cwd=checkout, env=env, capture_output=True, text=True, check=False)
@@ -79,3 +80,17 @@ def test_without_a_registry_all_but_its_tests_run(checkout: Path, ci: str, code:
     assert done.returncode == code
     assert "THE TESTS THAT PUSH TO IT DO NOT RUN" in done.stderr
     assert ("without: registry" in calls(checkout)) is (not ci)
+
+
+def test_the_pages_are_opened_where_there_is_a_browser(checkout: Path) -> None:
+    assert ran(checkout, REGISTRY="GGSHIP_LIVE_REGISTRY=127.0.0.1:5000", CI="true").returncode == 0
+    assert "-m pytest -q -m browser\n" in calls(checkout)
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
+def test_without_a_browser_all_but_its_tests_run(checkout: Path, ci: str, code: int) -> None:
+    done = ran(checkout, CI=ci, GGSHIP_TEST_BROWSER="nowhere/chromium", REGISTRY="GGSHIP_LIVE_REGISTRY=127.0.0.1:5000")
+    assert done.returncode == code
+    assert "THE TESTS OF THE PAGES DID NOT RUN" in done.stderr
+    assert "-m browser" not in calls(checkout)
+    assert ("-m live" in calls(checkout)) is (not ci)

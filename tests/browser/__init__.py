@@ -1,0 +1,1 @@
+"""The pages that ggship writes and serves, opened in a real browser."""
