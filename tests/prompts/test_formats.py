@@ -12,7 +12,7 @@ from ggship.errors import BadFile
 from ggship.prompts.formats import format_names, trainer_format
 
 GOLDEN = Path(__file__).parent.parent / "data" / "prompts"
-TRAINERS = {"LLaMA-Factory": "llamafactory", "ms-swift": "ms-swift"}
+TRAINERS = {"LLaMA-Factory": "llamafactory", "ms-swift": "ms-swift", "torchtune": "torchtune"}
 TEXTS = {"S": "Qs1", "U": "Qu1", "A": "Qa1", "V": "Qu2"}
 CONVERSATIONS = {
     "alone": [("user", "Qu1")],

@@ -109,6 +109,31 @@ def test_what_axolotl_alone_knows_is_asked_for(make_run, make_base, kind, name):
         found(recorded(make_run(), "Axolotl", record(kind, name)), make_base(BASE, **IDS))
 
 
+def test_torchtunes_tokenizers_and_templates_are_known_by_name(make_run, make_base):
+    run, base = make_run(), make_base(BASE, **IDS)
+    chat = found(recorded(run, "torchtune", record(name="mistral_tokenizer+alpaca")), base).chat
+    assert chat.render(ASK).startswith("<s>[INST] Below is an instruction that describes a task. ")
+    assert chat.render(ASK).endswith("### Instruction:\nQ\n\n### Response:\n  [/INST]")
+    named = found(run, base, "torchtune:qwen2_tokenizer+SummarizeTemplate").chat
+    assert named.render(ASK).startswith("<|im_start|>user\nSummarize this dialogue:\nQ\n---\n")
+
+
+def test_llama2_of_torchtune_says_the_system_text_before_every_question(make_run, make_base):
+    chat = found(recorded(make_run(), "torchtune", record(name="llama2_tokenizer")), make_base(BASE, **IDS)).chat
+    turns = [*ASK, {"role": "assistant", "content": "R"}, {"role": "user", "content": "Q2"}]
+    text = chat.render([{"role": "system", "content": "T"}, *turns])
+    assert text.count("<<SYS>>\n T \n<</SYS>>") == 2
+    assert "<<SYS>>" not in chat.render(turns)
+
+
+@pytest.mark.parametrize(
+    "name", ["llama3_tokenizer+mine.chat_dataset", "qwen2_tokenizer+ChatMLTemplate", "t5_tokenizer"]
+)
+def test_what_torchtune_cannot_have_or_others_added_is_asked_for(make_run, make_base, name):
+    with pytest.raises(PromptUnknown, match=name.replace("+", r"\+")):
+        found(recorded(make_run(), "torchtune", record(name=name)), make_base(BASE, **IDS))
+
+
 def test_a_format_of_the_users_own_is_read(make_run, make_base):
     parts = {
         "system_prompt": "Be {brief}.",

@@ -465,6 +465,14 @@ def test_whether_training_can_have_seen_an_end(run_maker, template, readme, toke
     assert found.get("GS506") == level
 
 
+@pytest.mark.parametrize(("tokenizer", "level"), [("phi4", "warning"), ("llama3", None), ("qwen2", None)])
+def test_torchtunes_tokenizer_for_phi4_writes_no_end(run_maker, tokenizer, level):
+    config = {"tokenizer": {"_component_": f"torchtune.models.{tokenizer}.{tokenizer}_tokenizer"}}
+    run_maker.write("torchtune_config.yaml", config)
+    found = dict(_endless(run_maker, PLAIN, "", **ONE).found())
+    assert found.get("GS506") == level
+
+
 def test_losses_of_reinforcement_learning_need_not_fall(run_maker):
     run_maker.trained(".", [1, 2])
     rows = [{"step": step, "loss": 0.1 * step, "rewards/mean": 1.0} for step in range(1, 9)]

@@ -203,18 +203,55 @@ def test_torchtune_tells_its_recipe_and_its_log(torchtune):
 
 
 @pytest.mark.parametrize(
-    ("change", "prompt"),
+    ("changes", "prompt"),
     [
-        (("", ""), ("dataset", "alpaca", "high")),
-        (("template: null", "template: torchtune.data.ChatMLTemplate"), ("template", "ChatMLTemplate", "high")),
-        (("alpaca_cleaned_dataset", "chat_dataset"), ("tokenizer", "llama3_tokenizer", "medium")),
-        (("alpaca_cleaned_dataset", "text_completion_dataset"), ("plain", "", "high")),
+        ({}, "llama3_tokenizer+alpaca"),
+        ({"template: null": "template: torchtune.data.ChatMLTemplate"}, "llama3_tokenizer+ChatMLTemplate+alpaca"),
+        ({"alpaca_cleaned_dataset": "chat_dataset"}, "llama3_tokenizer"),
+        ({"alpaca_cleaned_dataset": "chat_dataset", "llama3.llama3_": "mistral.mistral_"}, "mistral_tokenizer+null"),
+        (
+            {"alpaca_cleaned_dataset": "chat_dataset", "3.llama3_": "2.llama2_", "  prompt_template: null\n": ""},
+            "llama2_tokenizer",
+        ),
+        ({"torchtune.datasets.alpaca_cleaned_dataset": "mine.chat_dataset"}, "llama3_tokenizer+mine.chat_dataset"),
+        ({"template: null": "template: {user: ['Q: ', '']}"}, "llama3_tokenizer+strings of its own+alpaca"),
+        ({"  packed: false": "  template: torchtune.data.StackExchangeTemplate"},
+         "llama3_tokenizer+StackExchangeTemplate"),
     ],
 )  # fmt: skip
-def test_torchtunes_prompt_is_in_its_tokenizer_or_its_dataset(change, prompt, torchtune):
-    torchtune.write("torchtune_config.yaml", TORCHTUNE_CONFIG.replace(*change) if change[0] else TORCHTUNE_CONFIG)
+def test_torchtunes_prompt_is_made_by_tokenizer_template_and_dataset(changes, prompt, torchtune):
+    text = TORCHTUNE_CONFIG
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    torchtune.write("torchtune_config.yaml", text)
     template = read_run(torchtune.root).training.template
-    assert (template.kind, template.name, template.confidence) == prompt
+    assert (template.kind, template.name, template.confidence) == ("template", prompt, "high")
+
+
+TORCHTUNE_DATASET = """dataset:
+  _component_: torchtune.datasets.alpaca_cleaned_dataset
+  packed: false
+"""
+CHAT_DATASET = "{_component_: torchtune.datasets.chat_dataset}"
+
+
+@pytest.mark.parametrize(
+    ("datasets", "prompts"),
+    [
+        ("dataset: {_component_: torchtune.datasets.text_completion_dataset, source: wiki}\n", [("plain", "", None)]),
+        ("dataset: {_component_: torchtune.datasets.chat_dataset, new_system_prompt: Be brief.}\n",
+         [("template", "llama3_tokenizer", "Be brief.")]),
+        (f"dataset: [{CHAT_DATASET}, {{_component_: torchtune.datasets.samsum_dataset}}]\n",
+         [("template", "llama3_tokenizer", None)]),
+        (f"dataset: [{CHAT_DATASET}, {{_component_: torchtune.datasets.alpaca_dataset}}]\n",
+         [("template", "llama3_tokenizer", None), ("template", "llama3_tokenizer+alpaca", None)]),
+    ],
+)  # fmt: skip
+def test_each_way_in_which_torchtunes_data_were_made_into_prompts(datasets, prompts, torchtune):
+    torchtune.write("torchtune_config.yaml", TORCHTUNE_CONFIG.replace(TORCHTUNE_DATASET, datasets))
+    found = read_run(torchtune.root).training.prompts
+    assert [(prompt.kind, prompt.name, prompt.system) for prompt in found] == prompts
 
 
 def test_the_demo_of_chatglm3_is_known_by_what_it_leaves_out(run_maker):

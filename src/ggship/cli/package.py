@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--template",
     metavar="REF",
-    help="The chat template of training: a Jinja file, a family (chatml), llamafactory:NAME or ms-swift:NAME.",
+    help="The chat template of training: a Jinja file, a family (chatml), llamafactory:, ms-swift: or torchtune:NAME.",
 )
 @click.option(
     "--parameter",

@@ -27,6 +27,7 @@ class Format:
     system text, the first question follows; None where the format takes none. ask: after a question, up to the answer.
     next: between an answer and the next question. end: after the last answer. thought, past: before the last answer
     and before earlier ones, where these hold no thoughts of their own. strips: white space around texts is taken off.
+    repeats: a system text stands before every question, after `end` and `open`.
     """
 
     head: str
@@ -38,6 +39,7 @@ class Format:
     thought: str = ""
     past: str = ""
     strips: bool = False
+    repeats: bool = False
 
     def jinja(self) -> str:
         """A chat template. Law: for the conversations that the trainer rendered, it gives the same text.
@@ -51,6 +53,10 @@ class Format:
         else:
             first = "{{ " + _text(self.open) + " + " + system + " + " + _text(self.close) + " }}"
         given = "messages[0]['role'] == 'system'"
+        after = _text(self.next)
+        if self.repeats:
+            again = f"{_text(self.end + (self.open or ''))} + {system} + {_text(self.close or '')}"
+            after = f"({again} if {given} and messages[0]['content'] else {after})"
         # An empty system text counts as none, in LLaMA-Factory and in ms-swift alike.
         lines = [
             f"{{%- if {given} and messages[0]['content'] %}}{first}{{% else %}}{_said(self.head)}{{% endif %}}",
@@ -61,7 +67,7 @@ class Format:
             + "{{ "
             + text
             + " + "
-            + f"({_text(self.end)} if loop.last else {_text(self.next)})"
+            + f"({_text(self.end)} if loop.last else {after})"
             + " }}",
             "{%- else %}{{ raise_exception('this format knows no role ' + message['role']) }}{% endif %}",
             "{%- endfor %}",
@@ -81,9 +87,10 @@ class Format:
 
 
 def trainer_format(trainer: str, name: str) -> ChatTemplate | None:
-    """The format of that name of LLaMA-Factory or ms-swift; None where the trainer, or the name, is not known.
+    """The format of LLaMA-Factory, ms-swift or torchtune that has this name; None where either is not known.
 
-    The special tokens are not set: they are the tokenizer's.
+    The special tokens are not set: they are the tokenizer's. torchtune's names are TOKENIZER[+TEMPLATE][+alpaca]: its
+    prompt is made by all three (scripts/record-prompts).
     """
     data = _formats(_KEYS.get(trainer, ""))
     found = data["formats"].get(name)
@@ -98,7 +105,11 @@ def format_names(trainer: str) -> tuple[str, ...]:
     return tuple(sorted(_formats(_KEYS.get(trainer, ""))["formats"]))
 
 
-_KEYS: Mapping[str, str] = {"LLaMA-Factory": "llamafactory", "ms-swift": "ms-swift"}
+_KEYS: Mapping[str, str] = {
+    "LLaMA-Factory": "llamafactory",
+    "ms-swift": "ms-swift",
+    "torchtune": "torchtune",
+}
 
 
 @lru_cache(maxsize=4)

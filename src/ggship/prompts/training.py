@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ggship.runs.model import Run
 
 TEMPLATE_BYTES = 1 << 20
-PREFIXES = {"llamafactory": "LLaMA-Factory", "ms-swift": "ms-swift"}
+PREFIXES = {"llamafactory": "LLaMA-Factory", "ms-swift": "ms-swift", "torchtune": "torchtune"}
 """What may stand before a colon in --template, for a format by the name that the trainer has for it."""
 
 
@@ -130,7 +130,9 @@ def _unsaid(run: Run) -> str:
     if run.trainer and run.trainer.name == "LLaMA-Factory":
         return "LLaMA-Factory does not record its `template` here; name it with --template llamafactory:NAME"
     if run.trainer and run.trainer.name == "torchtune":
-        return "torchtune's tokenizers have prompts of their own, which may differ; name training's with --template"
+        return (
+            "torchtune's tokenizers have prompts of their own; name training's: --template torchtune:llama3_tokenizer"
+        )
     return "nothing says that training used another"
 
 

@@ -33,7 +33,8 @@ def what_ends_answers(run: Run, base: Base) -> Iterator[Finding]:
     from ggship.prompts.tokens import special_tokens
     from ggship.prompts.training import training_prompt
 
-    if run.trainer is not None and run.trainer.name in _OWN_ENDS:
+    trainer = run.trainer.name if run.trainer is not None else ""
+    if trainer in _OWN_ENDS and trainer != "torchtune":
         return
     tokenizer = _tokenizer(run)
     try:
@@ -42,6 +43,8 @@ def what_ends_answers(run: Run, base: Base) -> Iterator[Finding]:
         ends = special_tokens(run, base).ends
     except (BadFile, TemplateTooLarge):
         return  # what is wrong with those files is said where they are needed
+    if trainer == "torchtune" and (end != "" or not _by_its_tokenizer(run)):
+        return  # one of its tokenizers, phi4's, writes nothing behind an answer (models/phi4/_tokenizer.py, add_eos)
     marks = end_marks(end, ends) if end is not None else ()
     if end is not None and not marks and tokenizer.get("add_eos_token") is not True:
         yield RULES["GS506"].found(
@@ -56,6 +59,10 @@ def what_ends_answers(run: Run, base: Base) -> Iterator[Finding]:
     by = _masked_by(run)
     if by is not None:
         yield RULES["GS506"].found(f"{seen}, {by}", level="warning" if by.startswith("and TRL") else "note")
+
+
+def _by_its_tokenizer(run: Run) -> bool:
+    return run.training.template is not None and run.training.template.kind == "template"
 
 
 def _masked_by(run: Run) -> str | None:
