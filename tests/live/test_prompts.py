@@ -26,6 +26,7 @@ from ggship.prompts import (
     server_adds_bos,
     template_preference,
 )
+from ggship.prompts.formats import trainer_format
 from ggship.prompts.stops import pieces_stops
 from ggship.prompts.thinking import thoughts_closed
 from ggship.prompts.tokenparity import TOKEN_PROBES, TrainingTokens, prove_tokens
@@ -127,6 +128,16 @@ def test_every_family_is_rendered_as_its_jinja(client, created, name):
     assert bool(proof.skipped) == (name in REFUSE_SYSTEM)
 
 
+@pytest.mark.parametrize("name", ["llama3_tokenizer+alpaca", "gemma_tokenizer+ChatMLTemplate", "mistral_tokenizer"])
+def test_torchtunes_prompts_are_rendered_as_their_jinja(client, created, smollm2, name):
+    chat = replace(trainer_format("torchtune", name), bos_token=smollm2.bos_token, eos_token=smollm2.eos_token)
+    go = go_template(chat, server_adds_bos=False)
+    assert isinstance(go, GoTemplate)
+    endpoint = OllamaEndpoint(client, created(Modelfile(BASE, template=go.text)))
+    proof = prove_prompts(chat, endpoint.render, adds_bos=False)
+    assert proof.holds, "\n".join(map(str, proof.differences))
+
+
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[EmbeddedRuntime]:
     runtime = EmbeddedRuntime()
@@ -145,6 +156,16 @@ def test_every_family_is_rendered_by_llama_cpp_itself(embedded, base_gguf, smoll
     record(embedded.describe(), name, chat, proof)
     assert proof.holds, "\n".join(map(str, proof.differences))
     assert bool(proof.skipped) == (name in REFUSE_SYSTEM)
+
+
+def test_a_system_text_that_torchtune_repeats_needs_the_jinja_of_the_model(embedded, base_gguf, smollm2):
+    own = replace(
+        trainer_format("torchtune", "llama2_tokenizer"), bos_token=smollm2.bos_token, eos_token=smollm2.eos_token
+    )
+    spec = ModelSpec(model=base_gguf, jinja=gguf_chat_template(own))
+    model = embedded.create("prompts-torchtune-llama2", spec).name
+    proof = prove_prompts(own, embedded.endpoint(model).render, adds_bos=False)
+    assert proof.holds, "\n".join(map(str, proof.differences))
 
 
 def test_an_empty_system_text_that_counts_as_none(client, created):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggship.errors import BadFile
+from ggship.prompts import GoTemplate, go_template
 from ggship.prompts.formats import format_names, trainer_format
 
 GOLDEN = Path(__file__).parent.parent / "data" / "prompts"
@@ -30,6 +31,17 @@ def rendered(chat, turns):
         return chat.render(messages, add_generation_prompt=turns[-1][0] == "user")
     except BadFile:
         return None
+
+
+# A Go TEMPLATE cannot say the system text again at every question.
+REPEATS = ("llama2_tokenizer", "llama2_tokenizer+alpaca")
+
+
+def test_torchtunes_formats_go_into_a_template_of_ollamas():
+    for name in format_names("torchtune"):
+        chat = replace(trainer_format("torchtune", name), bos_token="<s>", eos_token="</s>")
+        repeats = name in REPEATS or "Llama2ChatTemplate" in name
+        assert isinstance(go_template(chat), GoTemplate) != repeats, name
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)

@@ -120,10 +120,12 @@ def _system(
 def _empty_system(chat: ChatTemplate, pieces: Pieces) -> str | None:
     """What a template writes for an empty system text, where it treats that as none."""
     found = _try_parts(chat, [("system", ""), ("user", _U1)], [_U1])
-    if found is None or pieces.system_place == "refused":
+    if found is None:
         return None
     before = found[0].removeprefix(pieces.bos)
     start, opened = pieces.start, pieces.user.open
+    if pieces.system_place == "refused":
+        return "" if before == start + opened else None
     around = pieces.system.open + pieces.system.close
     usual = {"own turn": around + opened, "first user": around, "last user": opened + around}[pieces.system_place]
     if before == start + usual or not (before.startswith(start) and before.endswith(opened)):
