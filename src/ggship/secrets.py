@@ -1,4 +1,4 @@
-"""Secrets: read from the environment or a private file, shown nowhere, sent over no open network."""
+"""Secrets: read from the environment, a private file or the keyring, shown nowhere, sent over no open network."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Secret:
 
 
 def read_secret(name: str, environ: Mapping[str, str] | None = None) -> Secret | None:
-    """The secret in the variable `name`, else in the file that `name`_FILE names; None where neither is set.
+    """The secret in the variable `name`, else in the file that `name`_FILE names, else in the keyring's entry that
+    `name`_KEYRING names as SERVICE/USER; None where none is set.
 
-    Raises UsageError where the file is missing, empty, or readable by others, and where the value is none that a
-    header can carry: one line of printable ASCII.
+    Raises UsageError where the file is missing, empty, or readable by others, where the keyring has no such entry, and
+    where the value is none that a header can carry: one line of printable ASCII.
     """
     env = os.environ if environ is None else environ
     value = env.get(name, "").strip()
@@ -48,7 +49,8 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> Secret |
         return _checked(name, value)
     file = env.get(f"{name}_FILE", "")
     if not file:
-        return None
+        entry = env.get(f"{name}_KEYRING", "")
+        return _from_keyring(name, entry) if entry else None
     path = Path(file).expanduser()
     try:
         mode = path.stat().st_mode
@@ -64,6 +66,31 @@ def read_secret(name: str, environ: Mapping[str, str] | None = None) -> Secret |
     if not value:
         raise UsageError(f"the file that {name}_FILE names is empty", where=str(path))
     return _checked(f"the file that {name}_FILE names", value)
+
+
+def _from_keyring(name: str, entry: str) -> Secret:
+    """The entry of the desktop's keyring. It is asked only where it is named: to ask it may open a window."""
+    service, slash, user = entry.rpartition("/")
+    if not slash or not service or not user:
+        raise UsageError(f"{name}_KEYRING names no entry", where=entry, hint=f"{name}_KEYRING=SERVICE/USER")
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise UsageError(
+            f"{name}_KEYRING is set, and no keyring is installed here", where=entry, hint="pip install keyring"
+        ) from None
+    try:
+        value = (keyring.get_password(service, user) or "").strip()
+    except KeyringError as error:
+        raise UsageError(
+            f"the keyring that {name}_KEYRING names cannot be read", where=f"{entry}: {type(error).__name__}"
+        ) from None
+    if not value:
+        raise UsageError(
+            f"the keyring has no entry {entry}", where=f"{name}_KEYRING", hint=f"keyring set {service} {user}"
+        )
+    return _checked(f"the keyring's entry {entry}", value)
 
 
 def _checked(source: str, value: str) -> Secret:

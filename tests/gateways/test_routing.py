@@ -10,7 +10,7 @@ import pytest
 
 from ggship.errors import Refused, ServerError, UsageError
 from ggship.gateways import OneApi, Route, Secret, apply, off
-from ggship.gateways.routing import NotYetRouted
+from ggship.gateways.proving import NotYetRouted
 from ggship.transport import Reply, Sent, Transport
 
 UPSTREAM = "http://ollama.test:11434"

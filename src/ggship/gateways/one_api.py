@@ -6,13 +6,14 @@ Source of the quirks: songquanpeng/one-api at its state of 2025-02-21, and 59 re
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from ggship.errors import Refused, ServerError
-from ggship.gateways.model import PLACEHOLDER_KEY, Channel, differences, to_json
-from ggship.gateways.secrets import KEY, TOKEN, Secret
+from ggship.gateways.gateway import ASK_TOKENS, Gateway, GatewayStatus, Said, Tested, Traits
+from ggship.gateways.model import OLLAMA_TYPE, OPENAI_TYPE, PLACEHOLDER_KEY, Channel, ChannelId, differences, to_json
+from ggship.gateways.relay import Relay
+from ggship.gateways.secrets import TOKEN, Secret
 from ggship.transport import Reply, Transport
 
 # The status of the new-api family has these, One-API's has not (QuantumNous/new-api, controller/misc.go). There, type 4
@@ -21,69 +22,34 @@ NEW_API_SIGNS = ("self_use_mode_enabled", "setup", "quota_display_type")
 MAX_PAGES = 500
 ADMIN_SECONDS = 60.0
 TEST_SECONDS = 300.0  # a cold model of some size loads in that time
-ASK = "Answer in one short sentence: who are you?"
-ASK_TOKENS = 16
+# With Redis or its memory cache a One-API sees its own writes only at the next refresh (songquanpeng/one-api#2309).
+CACHE_SECONDS = 600
+DEFAULT_RATIO = 30  # what a model costs that has no ratio (relay/billing/ratio/model.go)
+_NOT_THEIRS = {"rpm", "tpm"}
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayStatus:
-    """What answers at the address: flavour is one-api or new-api."""
-
-    flavour: str
-    version: str
-    system_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """A channel test: the gateway asked the upstream itself. text: the model's words, or the reason. seconds: taken."""
-
-    ok: bool
-    text: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An answer of the relay. model: the name at the upstream that answered. problem: the gateway's words, else ""."""
-
-    status: int
-    text: str = ""
-    model: str = ""
-    problem: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are words in it."""
-        return self.status == 200 and bool(self.text.strip())
-
-    @property
-    def cannot_pin(self) -> bool:
-        """Whether the key's owner may not choose a channel: only an admin's key may (middleware/auth.go)."""
-        return self.status == 403 and "指定渠道" in self.problem
-
-    @property
-    def no_route(self) -> bool:
-        """Whether the gateway has no channel for the model, or the one that was asked for is off.
-
-        By its words too (middleware/distributor.go): a busy upstream's 503 comes through with the same status.
-        """
-        return (self.status == 503 and "无可用渠道" in self.problem) or (self.status == 403 and "禁用" in self.problem)
-
-
-class OneApi:
+class OneApi(Gateway):
     """One gateway. `token`: an admin's access token. `key`: a client's key, with or without its `sk-`."""
 
+    traits: ClassVar[Traits] = Traits(
+        "one-api", types={"native": OLLAMA_TYPE, "openai": OPENAI_TYPE}, lag=CACHE_SECONDS
+    )
+    config_field = "config"
+    tests_speak = True  # the model's words are the message of a test, so an empty one is no answer
+    default_ratio = DEFAULT_RATIO
+
     def __init__(self, transport: Transport, token: Secret, key: Secret | None = None) -> None:
+        super().__init__()
         self.url = transport.base_url
         self._transport = transport
         self._token = token
-        self._key = Secret(key.reveal().removeprefix("sk-")) if key else None
+        self._relay = Relay(transport, Secret(key.reveal().removeprefix("sk-")), self._hide) if key else None
+        self._key = key
 
     @property
     def can_ask(self) -> bool:
         """Whether there is a client key."""
-        return self._key is not None
+        return self._relay is not None
 
     def status(self) -> GatewayStatus:
         """What answers there. No token is sent. Raises ServerError where it is no gateway of this family."""
@@ -93,14 +59,14 @@ class OneApi:
         flavour = "new-api" if any(sign in data for sign in NEW_API_SIGNS) else "one-api"
         return GatewayStatus(flavour, str(data["version"]), str(data.get("system_name", "")))
 
-    def need_one_api(self) -> GatewayStatus:
-        """The status, if it is One-API; to be called before any write. Raises Refused for its relatives."""
+    def need_writable(self) -> GatewayStatus:
+        """The status, to be called before any write. Raises Refused for another family than this one."""
         status = self.status()
-        if status.flavour != "one-api":
+        if status.flavour != self.traits.flavour:
             raise Refused(
-                f"this gateway is {status.flavour} {status.version}; ggship writes to One-API only so far",
-                where=f"{self.url}: there, channel type 4 is Ollama, 30 is nothing, and switching is another call",
-                hint="add the channel in its web page: type Ollama, and the model's name",
+                f"this gateway is {status.flavour} {status.version}, not {self.traits.flavour}",
+                where=f"{self.url}: there, other numbers mean Ollama, and other calls switch a channel",
+                hint=f"--kind {status.flavour}, or --kind auto",
             )
         return status
 
@@ -109,9 +75,9 @@ class OneApi:
         return list(self._pages())
 
     def _pages(self) -> Iterator[Channel]:
-        seen: set[int] = set()
+        seen: set[ChannelId] = set()
         for page in range(MAX_PAGES):
-            rows = [Channel.of(row) for row in self._rows(f"/api/channel/?p={page}")]
+            rows = [self._channel(row) for row in self._rows(f"/api/channel/?p={page}")]
             fresh = [row for row in rows if row.id not in seen]  # a channel added meanwhile shifts the pages
             if not fresh:
                 return
@@ -120,48 +86,14 @@ class OneApi:
 
     def find(self, name: str) -> list[Channel]:
         """The channels of exactly that name; the gateway's own search takes prefixes and ids too."""
-        found = [Channel.of(row) for row in self._rows(f"/api/channel/search?keyword={quote(name, safe='')}")]
+        found = [self._channel(row) for row in self._rows(f"/api/channel/search?keyword={quote(name, safe='')}")]
         return [channel for channel in found if channel.name == name]
 
-    def get(self, number: int) -> Channel:
+    def get(self, number: ChannelId) -> Channel:
         """One channel. Raises ServerError where there is none of that id."""
-        return Channel.of(self._admin("GET", f"/api/channel/{number}"))
+        return self._channel(self._admin("GET", f"/api/channel/{number}"))
 
-    def create(self, wanted: Channel) -> Channel:
-        """Make the channel, and find it: the gateway does not tell its id. Raises ServerError where it is not there.
-
-        The old ones of the same name are told apart by id, so that a lost answer is seen as what it is.
-        """
-        before = {channel.id for channel in self.find(wanted.name)}
-        self._admin("POST", "/api/channel/", {**to_json(wanted), "key": PLACEHOLDER_KEY})
-        made = [channel for channel in self.find(wanted.name) if channel.id not in before]
-        if len(made) != 1:
-            raise ServerError(
-                "the gateway said that it made the channel, and it is not there"
-                if not made
-                else "someone else made a channel of the same name at this moment",
-                where=f"{wanted.name} at {self.url}: {[channel.id for channel in made] or 'none'}",
-                hint="look at the channels in the gateway's web page, then run the same command again",
-            )
-        self._compare(made[0], wanted)
-        return made[0]
-
-    def update(self, now: Channel, wanted: Channel) -> Channel:
-        """Send what differs and nothing else, then read it again. Raises ServerError where it did not change.
-
-        The channel must exist: an update of an unknown id succeeds there, and damages the routing.
-        """
-        self.get(now.id)
-        self._admin("PUT", "/api/channel/", {"id": now.id, **differences(now, wanted)})
-        after = self.get(now.id)
-        self._compare(after, wanted)
-        return after
-
-    def delete(self, number: int) -> None:
-        """Take a channel of ours away."""
-        self._admin("DELETE", f"/api/channel/{number}")
-
-    def test(self, number: int, model: str) -> Tested:
+    def test(self, number: ChannelId, model: str) -> Tested:
         """Let the gateway ask its upstream; works for a channel that is switched off. It proves no routing.
 
         The gateway sets no limit on the answer, so a model that does not stop by itself runs into our time-out.
@@ -169,7 +101,7 @@ class OneApi:
         path = f"/api/channel/test/{number}?model={quote(model, safe='')}"
         document = self._document(self._send("GET", path, read_seconds=TEST_SECONDS), f"GET {path}")
         words = self._hide(str(document.get("message") or ""))
-        ok = document.get("success") is True and bool(words.strip())
+        ok = document.get("success") is True and (bool(words.strip()) or not self.tests_speak)
         return Tested(ok, words, float(document.get("time") or 0))
 
     def options(self) -> dict[str, str]:
@@ -180,45 +112,62 @@ class OneApi:
             return {}
         return {str(row.get("key")): str(row.get("value")) for row in rows}
 
-    def ask(self, model: str, *, channel: int | None = None) -> Said:
-        """Ask through the relay as a client does, or through one channel (an admin's key may name it)."""
-        if self._key is None:
-            raise ServerError("no client key to ask with", hint=f"export {KEY}=... or {KEY}_FILE=FILE")
-        key = self._key.reveal() + (f"-{channel}" if channel is not None else "")
-        reply = self._transport.request(
-            "POST",
-            "/v1/chat/completions",
-            json={
-                "model": model,
-                "messages": [{"role": "user", "content": ASK}],
-                "temperature": 0,
-                "max_tokens": ASK_TOKENS,
-            },
-            headers={"Authorization": f"Bearer sk-{key}"},
-        )
-        said = _said(reply)
-        if said.status == 401:
-            raise ServerError(
-                "the gateway does not know the client key",
-                where=self._hide(said.problem),
-                hint=f"{KEY} is a key of its tokens page, not the access token",
-                status=401,
-            )
-        return Said(said.status, self._hide(said.text), said.model, self._hide(said.problem))
+    def warnings(self, model: str) -> list[str]:
+        """What the model will cost, where the token may see it; a new version's name has no price of its own."""
+        ratios = _ratios(self.options().get("ModelRatio", "")) if self.default_ratio else {}
+        if not ratios or model in ratios or f"{model}({OLLAMA_TYPE})" in ratios:
+            return []
+        return [f"{model} has no price on this gateway: users pay ratio {self.default_ratio} (its option ModelRatio)"]
 
-    def _rows(self, path: str) -> list[Mapping[str, Any]]:
-        rows = self._admin("GET", path)
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    def comes_back(self) -> str:
+        """Its own tests switch on what an admin switched off, where that option is set (controller/channel-test.go)."""
+        if self.options().get("AutomaticEnableChannelEnabled") != "true":
+            return ""
+        return "this gateway switches channels on again after its own tests (AutomaticEnableChannelEnabled)"
+
+    def ask(
+        self, model: str, *, channel: ChannelId | None = None, stream: bool = False, tokens: int = ASK_TOKENS
+    ) -> Said:
+        """Ask through the relay as a client does, or through one channel (an admin's key may name it)."""
+        if self._relay is None:
+            from ggship.gateways.relay import no_key
+
+            raise no_key()
+        pin = "" if channel is None else f"-{channel}"
+        return self._relay.ask(model, prefix="sk-", pin=pin, stream=stream, tokens=tokens)
+
+    def _channel(self, raw: Any) -> Channel:
+        return Channel.of(raw if isinstance(raw, dict) else {}, config=self.config_field)
+
+    def _fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields as this family calls them."""
+        named = {self.config_field if key == "config" else key: value for key, value in fields.items()}
+        return {key: value for key, value in named.items() if key not in _NOT_THEIRS}
+
+    def _post(self, wanted: Channel) -> None:
+        self._admin("POST", "/api/channel/", {**self._fields(to_json(wanted)), "key": PLACEHOLDER_KEY})
+
+    def _put(self, now: Channel, wanted: Channel) -> None:
+        self._admin("PUT", "/api/channel/", {"id": now.id, **self._fields(differences(now, wanted))})
+
+    def _remove(self, number: ChannelId) -> None:
+        self._admin("DELETE", f"/api/channel/{number}")
+
+    def _rows(self, path: str) -> list[dict[str, Any]]:
+        data = self._admin("GET", path)
+        return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
 
     def _admin(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._data(self._send(method, path, body), f"{method} {path}")
 
+    def _headers(self) -> dict[str, str]:
+        # "Bearer" is taken by One-API and its relatives alike.
+        return {"Authorization": f"Bearer {self._token.reveal()}"}
+
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, read_seconds: float | None = ADMIN_SECONDS
     ) -> Reply:
-        # "Bearer" is taken by One-API and its relatives alike.
-        headers = {"Authorization": f"Bearer {self._token.reveal()}"}
-        return self._transport.request(method, path, json=body, headers=headers, read_seconds=read_seconds)
+        return self._transport.request(method, path, json=body, headers=self._headers(), read_seconds=read_seconds)
 
     def _data(self, reply: Reply, call: str) -> Any:
         document = self._document(reply, call)
@@ -226,7 +175,9 @@ class OneApi:
             return document.get("data")
         words = self._hide(str(document.get("message") or "no reason given"))
         hint = ""
-        if reply.status == 401 or "access token" in words:
+        if "New-Api-User" in words:
+            hint = "--user-id N: the number of the user whose token this is, from the gateway's personal settings page"
+        elif reply.status == 401 or "access token" in words:
             hint = f"{TOKEN} is the access token of an admin, from the gateway's personal settings page"
         elif "权限不足" in words:
             hint = f"{TOKEN} must be an admin's: this user may not change channels"
@@ -252,34 +203,16 @@ class OneApi:
             raise ServerError("this is no answer of a One-API", where=where, hint="check --url", status=reply.status)
         return document
 
-    def _compare(self, now: Channel, wanted: Channel) -> None:
-        wrong = differences(now, wanted)
-        if wrong:
-            raise ServerError(
-                "the gateway reported success and did not do it, or another admin was at work",
-                where=f"channel {now.id} at {self.url}: {', '.join(sorted(wrong))} not as sent",
-                hint="ggship gateway status shows what is there now",
-            )
-
     def _hide(self, text: str) -> str:
         text = self._token.hide_in(text)
-        return self._key.hide_in(text) if self._key else text
+        return Secret(self._key.reveal().removeprefix("sk-")).hide_in(text) if self._key else text
 
 
-def _said(reply: Reply) -> Said:
+def _ratios(text: str) -> dict[str, Any]:
+    import json
+
     try:
-        document = reply.json()
-    except ServerError:
-        return Said(reply.status, problem="the answer is not JSON")
-    if not isinstance(document, dict):
-        return Said(reply.status, problem="the answer is no JSON object")
-    error = document.get("error")
-    if error:
-        words = str(error.get("message") or error.get("code") or "") if isinstance(error, dict) else str(error)
-        return Said(reply.status, problem=words or f"HTTP {reply.status}")
-    try:
-        text = document["choices"][0]["message"]["content"] or ""
-    except (KeyError, IndexError, TypeError):
-        return Said(reply.status, problem="the answer holds no message")
-    problem = "" if str(text).strip() else "the answer is empty"
-    return Said(reply.status, str(text), str(document.get("model") or ""), problem)
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

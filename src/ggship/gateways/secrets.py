@@ -7,10 +7,15 @@ from urllib.parse import urlsplit
 from ggship.errors import UsageError
 from ggship.secrets import HIDDEN, Resolver, Secret, is_private, need_secret, read_secret, resolve
 
-__all__ = ["KEY", "TOKEN", "Secret", "check_address", "need_secret", "read_secret"]
+__all__ = ["KEY", "TOKEN", "Secret", "check_address", "gateway_secret", "need_secret", "read_secret"]
 
 TOKEN = "GGSHIP_GATEWAY_TOKEN"
 KEY = "GGSHIP_GATEWAY_KEY"
+
+
+def gateway_secret(name: str, suffix: str) -> Secret | None:
+    """A gateway's own secret (GGSHIP_GATEWAY_TOKEN_OFFICE), else the one for all of them; None where there is none."""
+    return (read_secret(f"{name}{suffix}") if suffix else None) or read_secret(name)
 
 
 def check_address(url: str, *, insecure_http: bool = False, resolver: Resolver = resolve) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, openai_error, relay_error
 from .shapes import ADMIN, ENABLED, RATIO
-from .upstream import UpstreamFailed, ask_upstream, upstream_name
+from .upstream import OPENAI, UpstreamFailed, ask_upstream, upstream_name
 
 if TYPE_CHECKING:
     from .gateway import StandIn
@@ -77,8 +77,9 @@ def _ask(gateway: StandIn, channel: dict[str, Any], body: dict[str, Any], owner:
     # Type 30 passes these on and silently drops the rest: stop, tools, response_format.
     options = {k: body[k] for k in ("temperature", "top_p", "seed", "num_ctx") if k in body}
     options |= {"num_predict": body["max_tokens"]} if "max_tokens" in body else {}
+    sent = {"model": model, "messages": body["messages"], "options": options}
     try:
-        said = ask_upstream(gateway.canned, channel, {"model": model, "messages": body["messages"], "options": options})
+        said = ask_upstream(gateway.canned, channel, {**body, "model": model} if channel["type"] == OPENAI else sent)
     except UpstreamFailed as failure:
         if failure.status:
             extra = {"param": str(failure.status), "code": "bad_response_status_code"}

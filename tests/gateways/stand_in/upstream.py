@@ -29,6 +29,7 @@ class UpstreamFailed(Exception):
         self.status = status
 
 
+OPENAI = 1  # the channel type that passes the body on as it came
 Canned = Mapping[str, Callable[[str], Said]]
 
 
@@ -37,7 +38,8 @@ def ask_upstream(canned: Canned, channel: dict[str, Any], body: dict[str, Any]) 
     base = channel["base_url"] or "http://localhost:11434"
     if base in canned:
         return canned[base](body["model"])
-    url = f"{base}/api/chat"
+    openai = channel["type"] == OPENAI
+    url = f"{base}/v1/chat/completions" if openai else f"{base}/api/chat"
     sent = json.dumps({**body, "stream": False}).encode()
     request = urllib.request.Request(url, sent, {"Authorization": f"Bearer {channel['key']}"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -50,6 +52,10 @@ def ask_upstream(canned: Canned, channel: dict[str, Any], body: dict[str, Any]) 
         words = "connect: connection refused" if isinstance(error.reason, ConnectionRefusedError) else str(error.reason)
         message = f'do request failed: Post "{url}": dial tcp {urlsplit(url).netloc}: {words}'
         raise UpstreamFailed(message) from error
+    if openai:
+        usage = said["usage"]
+        words = said["choices"][0]["message"]["content"]
+        return Said(words, said["model"], usage["prompt_tokens"], usage["completion_tokens"])
     counts = (said.get("prompt_eval_count", 0), said.get("eval_count", 0))
     return Said(said["message"]["content"], said["model"], *counts)
 
