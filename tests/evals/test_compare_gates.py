@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ggship.errors import UsageError
-from ggship.evals import add_gates
+from ggship.errors import BadFile, ServerError, UsageError
+from ggship.evals import add_gates, from_json, to_json
 from ggship.evals.compare import compare, score_side
-from ggship.evals.gates import KNOWN, number, observe, parse_gate, verdict
+from ggship.evals.gates import KNOWN, number, observe, observed_text, parse_gate, verdict
 from ggship.evals.report import CaseReport, Gate, Result, SmokeCheck
+from ggship.runtimes.model import Answer
 
 outcomes = st.sampled_from(["pass", "fail", "error"])
 results = st.builds(lambda outcome, score: Result(outcome, "x", "stop", score), outcomes, st.floats(0, 1))
@@ -111,10 +113,13 @@ def test_rounding_decides_nothing(rule: str, observed: float, holds: bool) -> No
 
 
 def test_every_metric_is_observed_with_a_base(run: Any, scripted: Any, capitals: Any) -> None:
-    tuned = scripted({"France?": "Paris"}, seconds=1.0)
-    base = scripted({"Japan?": "Tokyo"}, seconds=0.5, label="base")
+    tuned = scripted({"France?": "Paris"}, seconds=1.0, otherwise=Answer("No.", "stop", 1.0, 9, 4, 0.2, 0.3))
+    base = scripted(
+        {"Japan?": "Tokyo"}, seconds=0.5, otherwise=Answer("No.", "stop", 0.5, 9, 4, 0.1, 0.3), label="base"
+    )
     report = run(capitals, tuned, base)
     seen = observe(report)
+    assert (seen["first_token_p50"], seen["first_token_p50_ratio"], seen["load_seconds"]) == (0.2, 2.0, 0.3)
     assert set(KNOWN) <= set(seen)
     assert [name for name, value in seen.items() if value is None] == []
     assert (seen["p95_latency_ratio"], seen["regressions"], seen["delta_pass_rate"]) == (2.0, 1, 0.0)
@@ -174,3 +179,91 @@ def test_figures_never_look_whole_when_they_are_not() -> None:
         "12",
         "1.2e-05",
     ]
+
+
+def rates(report: Any) -> dict[str, tuple[float | None, bool]]:
+    return {gate.rule: (gate.observed, gate.passed) for gate in report.all_gates}
+
+
+def test_a_gate_can_ask_for_proof_and_not_for_luck(run: Any, scripted: Any, suite: Any) -> None:
+    """All of four answers are right: 100 %, and yet no proof of 80 %."""
+    text = "version: 1\ngates: [pass_rate >= 0.8, pass_rate.low >= 0.8, pass_rate.high >= 1, delta_pass_rate.low > 0]\n"
+    questions = suite(
+        text + "tests:\n" + "".join(f"  - {{prompt: q{n}, assert: [{{type: contains, value: a}}]}}\n" for n in range(4))
+    )
+    report = run(questions, scripted(otherwise="a"), scripted(otherwise="b"))
+    seen = rates(report)
+    assert seen["pass_rate >= 0.8"] == (1.0, True)
+    assert seen["pass_rate.low >= 0.8"] == (report.tuned.interval[0], False)
+    assert seen["pass_rate.high >= 1"] == (1.0, True)
+    assert seen["delta_pass_rate.low > 0"] == (report.comparison.delta_interval[0], True)
+    assert report.verdict.reasons == ("gate pass_rate.low >= 0.8: observed 0.5101",)
+    assert observed_text(report.gates[1]) == "observed 0.5101; 95 %: 0.5101 to 1"
+
+
+def test_a_gate_can_speak_of_a_tag(run: Any, scripted: Any, capitals: Any) -> None:
+    questions = add_gates(replace(capitals, gates=()), ["tag.europe.pass_rate >= 1", "tag.europe.pass_rate.low > 0.5"])
+    assert rates(run(questions, scripted({"France?": "Paris"}))) == {
+        "tag.europe.pass_rate >= 1": (1.0, True),
+        "tag.europe.pass_rate.low > 0.5": (pytest.approx(0.2065, abs=1e-4), False),
+    }
+    with pytest.raises(UsageError) as caught:
+        add_gates(capitals, ["tag.europ.pass_rate >= 1"])
+    assert caught.value.hint == "did you mean `europe`?"
+
+
+def test_what_has_no_interval_has_no_ends() -> None:
+    for rule in ("score.low > 0", "regressions.high < 1", "p95_latency.high < 2"):
+        with pytest.raises(UsageError, match="has no interval"):
+            parse_gate(rule)
+    assert parse_gate("metric.my.low > 0").end == ""
+
+
+def test_what_was_never_answered_holds_no_gate(run: Any, scripted: Any, suite: Any) -> None:
+    """An error is neither a pass nor a fail: nothing that needs an answer is observed, and the model does not pass."""
+    text = """
+    version: 1
+    gates: [fails <= 0, pass_rate >= 0, tag.x.pass_rate >= 0, p95_latency <= 1000, regressions <= 0]
+    tests: [{prompt: q, tags: x, assert: [{type: contains, value: a}]}]
+    """
+    report = run(suite(text), scripted(otherwise=ServerError("it broke", status=500)), scripted(otherwise="a"))
+    assert (report.tuned.passes, report.tuned.fails, report.tuned.errors) == (0, 0, 1)
+    seen = rates(report)
+    assert [seen[rule] for rule in ("pass_rate >= 0", "tag.x.pass_rate >= 0", "p95_latency <= 1000")] == [
+        (None, False)
+    ] * 3
+    assert not report.passed
+
+
+answered = st.sampled_from(["a", "b", ServerError("it broke", status=500)])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(answered, answered), min_size=1, max_size=8),
+    st.sampled_from(sorted(KNOWN)),
+    st.sampled_from([">=", "<", "=="]),
+    st.floats(-1, 9),
+)
+def test_the_verdict_is_what_its_parts_say_and_the_file_cannot_say_otherwise(
+    run: Any, scripted: Any, suite: Any, pairs: list[tuple[Any, Any]], metric: str, sign: str, bound: float
+) -> None:
+    tests = "".join(f"  - {{prompt: q{n}, assert: [{{type: contains, value: a}}]}}\n" for n in range(len(pairs)))
+    questions = suite(f"version: 1\ngates: ['{metric} {sign} {bound:.3f}']\ntests:\n{tests}")
+    sides = [{f"q{n}": pair[side] for n, pair in enumerate(pairs)} for side in (0, 1)]
+    report = run(questions, scripted(sides[0]), scripted(sides[1]))
+    broken = any(isinstance(said, Exception) for pair in pairs for said in pair)
+    bad = [gate for gate in report.all_gates if not gate.passed] + [
+        c for c in report.smoke if c.outcome in ("fail", "error")
+    ]
+    assert report.passed is not (bool(bad) or broken)
+    assert report.passed is not bool(report.verdict.reasons)
+    text = to_json(report)
+    assert from_json(text) == report
+    turned = (
+        text.replace('"passed": true,', '"passed": false,', 1)
+        if report.passed
+        else text.replace('"passed": false,', '"passed": true,', 1)
+    )
+    with pytest.raises(BadFile):
+        from_json(turned)

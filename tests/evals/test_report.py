@@ -165,7 +165,7 @@ def test_the_terminal_rows_say_what_matters(report: Any, hostile: Any) -> None:
     assert rows["score"] == "100 % of 3 cases, base 25 %"
     assert rows["against base"] == "2 better, 0 worse, 1 alike; no regressions"
     assert rows["errors"] == "1 without a judged answer: peru"
-    assert rows["gate"] == "✓ pass_rate >= 1 (observed 1)"
+    assert rows["gate"] == "✓ pass_rate >= 1 (observed 1; 95 %: 0.4385 to 1)"
     assert rows["verdict"] == "failed"
     assert "\x1b" not in str(summary_rows(hostile))
     assert "\u202e" not in "".join(value for _, value in summary_rows(hostile))

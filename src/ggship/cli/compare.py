@@ -64,7 +64,7 @@ def compare(
     from ggship.evals.graders import Graders, equip
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
-    from ggship.evals.summary import summary_rows
+    from ggship.evals.summary import percent
     from ggship.releases.lineup import line_up
 
     known = load_plugins(plugins)
@@ -82,7 +82,7 @@ def compare(
             equip=lambda: equip(questions, Graders(**graders, host=host), known),
             on_model=lambda name: steps.start(f"Asking {name}", len(questions.cases), "answers"),
             on_case=lambda done: steps.advance(1, done.total),
-            on_report=lambda report: steps.done(summary_rows(report)[0][1]),
+            on_report=lambda report: steps.done(percent(report.tuned.pass_rate)),
         )
     if out:
         _write(held, out, questions, suite or lineup.suite)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ggship.evals.contest import Contest, Standing
-from ggship.evals.gates import number
+from ggship.evals.gates import observed_text
 from ggship.evals.marks import escape_odd
 from ggship.evals.summary import percent
 
@@ -51,9 +51,7 @@ def contest_rows(contest: Contest) -> list[tuple[str, str]]:
         rows += [
             (who, f"✗ {check.name}: {check.reason}") for check in model.smoke if check.outcome in ("fail", "error")
         ]
-        for gate in model.gates:
-            seen = "nothing to observe" if gate.observed is None else f"observed {number(gate.observed)}"
-            rows.append((who, f"{'✓' if gate.passed else '✗'} {gate.rule} ({seen})"))
+        rows += [(who, f"{'✓' if gate.passed else '✗'} {gate.rule} ({observed_text(gate)})") for gate in model.gates]
     rows += [("judged with", f"{one.kind} {one.name}") for one in contest.instruments]
     rows += [("note", warning) for warning in contest.warnings]
     rows.append(("verdict", "passed" if contest.passed else "failed"))

@@ -7,11 +7,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from ggship.errors import UsageError
+from ggship.evals import stats
 from ggship.evals.document import did_you_mean
 from ggship.evals.reference import Reference
 from ggship.evals.report import Gate, Report, SmokeCheck, Verdict
 
 METRIC = "metric."
+TAG, OF_TAG = "tag.", ".pass_rate"
+LOW, HIGH = ".low", ".high"
+WITH_INTERVAL = {"pass_rate", "base_pass_rate", "delta_pass_rate"}
+"""What has a 95 % interval: NAME.low and NAME.high are its ends. So have the rates of tags."""
 ALONE = {
     "pass_rate": "share of cases passed, by weight",
     "score": "mean score of the cases",
@@ -33,11 +38,14 @@ TIMED = {
     "p50_latency": "median seconds an answer took",
     "p95_latency": "95th percentile of the seconds an answer took",
     "tokens_per_s": "tokens a second",
+    "first_token_p50": "median seconds until the first word",
+    "load_seconds": "seconds that loading the model took",
 }
 TIMED_AGAINST_BASE = {
     "p50_latency_ratio": "p50_latency over the base's",
     "p95_latency_ratio": "p95_latency over the base's",
     "tokens_per_s_ratio": "tokens_per_s over the base's",
+    "first_token_p50_ratio": "first_token_p50 over the base's",
 }
 KNOWN: Mapping[str, str] = {**ALONE, **AGAINST_BASE, **TIMED, **TIMED_AGAINST_BASE}
 
@@ -56,12 +64,16 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A parsed gate. rule: as it is shown; bound: the number, with % already divided by 100."""
+    """A parsed gate. rule: as it is shown; bound: the number, with % already divided by 100.
+
+    metric: what is observed; end: LOW or HIGH where the rule holds that end of its interval against the bound.
+    """
 
     rule: str
     metric: str
     sign: str
     bound: float
+    end: str = ""
 
     @property
     def needs_base(self) -> bool:
@@ -78,26 +90,50 @@ class Rule:
         return _HOLDS[self.sign](observed, self.bound)
 
 
-def parse_gate(text: str, metrics: Collection[str] | None = None) -> Rule:
+def parse_gate(text: str, metrics: Collection[str] | None = None, tags: Collection[str] | None = None) -> Rule:
     """`NAME SIGN NUMBER`, the number with or without %. `metrics` are the names that the suite's assertions give.
 
-    UsageError, with the nearest right name, for anything else.
+    tags: those of its scored tests. UsageError, with the nearest right name, for anything else.
     """
     match = _RULE.fullmatch(text)
     if match is None:
         raise UsageError(f"not a gate: {text}", hint="write it as `pass_rate >= 0.9`")
     name, sign, number, percent = match.groups()
-    if name.startswith(METRIC):
-        if metrics is not None and name.removeprefix(METRIC) not in metrics:
-            known = [METRIC + metric for metric in metrics]
+    metric, end = _ended(name)
+    if metric.startswith(METRIC):
+        if metrics is not None and metric.removeprefix(METRIC) not in metrics:
+            known = [METRIC + each for each in metrics]
             hint = did_you_mean(name, known) if known else "it takes an assertion with a weight"
             raise UsageError(f"no scored test of the suite gives `{name}`", hint=hint)
-    elif name not in KNOWN:
+    elif tag := _tag_of(metric):
+        if tags is not None and tag not in tags:
+            hint = did_you_mean(tag, tags) if tags else "no scored test has a tag"
+            raise UsageError(f"no scored test of the suite has the tag `{tag}`", hint=hint)
+    elif metric not in KNOWN:
+        names = [*KNOWN, METRIC + "NAME", f"{TAG}NAME{OF_TAG}"]
+        raise UsageError(f"unknown metric `{name}` in the gate `{text.strip()}`", hint=did_you_mean(name, names))
+    if end and metric not in WITH_INTERVAL and not _tag_of(metric):
         raise UsageError(
-            f"unknown metric `{name}` in the gate `{text.strip()}`", hint=did_you_mean(name, [*KNOWN, METRIC + "NAME"])
+            f"`{metric}` has no interval, so there is no `{name}`",
+            hint=f"these have one: {', '.join(sorted(WITH_INTERVAL))}, {TAG}NAME{OF_TAG}",
         )
     bound = float(number) / (100 if percent else 1)
-    return Rule(f"{name} {sign} {number}{percent}", name, sign, bound)
+    return Rule(f"{name} {sign} {number}{percent}", metric, sign, bound, end)
+
+
+def _ended(name: str) -> tuple[str, str]:
+    """The name and, where it is an end of an interval, which. A metric may be called anything."""
+    if not name.startswith(METRIC):
+        for end in (LOW, HIGH):
+            if name.endswith(end):
+                return name.removesuffix(end), end
+    return name, ""
+
+
+def _tag_of(name: str) -> str:
+    """The tag in tag.NAME.pass_rate; "" where it is no such name."""
+    inside = name.startswith(TAG) and name.endswith(OF_TAG)
+    return name[len(TAG) : -len(OF_TAG)] if inside else ""
 
 
 def check_base(rules: Collection[Rule], has_base: bool) -> None:
@@ -134,20 +170,48 @@ def observe(report: Report) -> dict[str, float | None]:
         "p50_latency_ratio": _ratio(fast.p50_seconds, slow.p50_seconds if slow else None),
         "p95_latency_ratio": _ratio(fast.p95_seconds, slow.p95_seconds if slow else None),
         "tokens_per_s_ratio": _ratio(fast.tokens_per_second, slow.tokens_per_second if slow else None),
+        "first_token_p50": fast.first_token_p50_seconds,
+        "first_token_p50_ratio": _ratio(fast.first_token_p50_seconds, slow.first_token_p50_seconds if slow else None),
+        "load_seconds": fast.load_seconds,
     }
+    seen |= {f"{TAG}{tag}{OF_TAG}": rate for tag, (rate, _) in _tag_rates(report).items()}
     return {**seen, **{METRIC + name: score for name, score in tuned.metrics.items()}}
+
+
+def observe_intervals(report: Report) -> dict[str, tuple[float, float] | None]:
+    """The 95 % interval of each metric that has one."""
+    compared = report.comparison
+    return {
+        "pass_rate": report.tuned.interval,
+        "base_pass_rate": report.base.interval if report.base else None,
+        "delta_pass_rate": compared.delta_interval if compared else None,
+        **{f"{TAG}{tag}{OF_TAG}": interval for tag, (_, interval) in _tag_rates(report).items()},
+    }
 
 
 def judge_gates(rules: Collection[Rule], report: Report) -> tuple[Gate, ...]:
     """Each rule with what was observed. What could not be observed does not hold."""
-    seen = observe(report)
-    intervals = {"pass_rate": report.tuned.interval, "base_pass_rate": report.base.interval if report.base else None}
+    seen, intervals = observe(report), observe_intervals(report)
     judged = []
     for rule in rules:
-        observed = seen.get(rule.metric)
+        observed, interval = seen.get(rule.metric), intervals.get(rule.metric)
+        if rule.end:
+            observed = None if interval is None else interval[rule.end == HIGH]
         passed = observed is not None and rule.holds(observed)
-        judged.append(Gate(rule.rule, observed, passed, intervals.get(rule.metric)))
+        judged.append(Gate(rule.rule, observed, passed, interval))
     return tuple(judged)
+
+
+def _tag_rates(report: Report) -> dict[str, tuple[float, tuple[float, float]]]:
+    """The tuned model's pass rate on the tests with each tag, and its interval; tests that count, and were judged."""
+    judged = [case for case in report.cases if case.weight > 0 and case.tuned.outcome != "error"]
+    rates = {}
+    for tag in {tag for case in judged for tag in case.tags}:
+        ours = [case for case in judged if tag in case.tags]
+        weights = [case.weight for case in ours]
+        rate = sum(case.weight for case in ours if case.tuned.outcome == "pass") / sum(weights)
+        rates[tag] = rate, stats.wilson(rate, stats.effective_number(weights))
+    return rates
 
 
 def verdict(
@@ -173,6 +237,14 @@ def verdict(
     reasons += [f"gate {gate.rule} does not hold" for gate in timed if not gate.passed]
     reasons += reference.reasons if reference else ()
     return Verdict(not reasons, tuple(reasons))
+
+
+def observed_text(gate: Gate) -> str:
+    """What a gate saw, in words: "observed 0.9643; 95 %: 0.8229 to 0.9937"."""
+    if gate.observed is None:
+        return "nothing to observe"
+    within = f"; 95 %: {number(gate.interval[0])} to {number(gate.interval[1])}" if gate.interval else ""
+    return f"observed {number(gate.observed)}{within}"
 
 
 def number(value: float) -> str:

@@ -49,7 +49,9 @@ def parse_suite(text: str, name: str = "suite") -> Suite:
 
 def add_gates(suite: Suite, rules: Iterable[str]) -> Suite:
     """The suite with these gates after its own. UsageError where one is not understood."""
-    return replace(suite, gates=(*suite.gates, *(gates.parse_gate(rule, suite.metrics).rule for rule in rules)))
+    return replace(
+        suite, gates=(*suite.gates, *(gates.parse_gate(rule, suite.metrics, suite.tags).rule for rule in rules))
+    )
 
 
 def keep_tagged(suite: Suite, tags: Iterable[str]) -> Suite:
@@ -66,7 +68,7 @@ def keep_tagged(suite: Suite, tags: Iterable[str]) -> Suite:
     kept = replace(suite, cases=tuple(case for case in suite.cases if wanted & set(case.tags)))
     for rule in kept.gates:
         try:
-            gates.parse_gate(rule, kept.metrics)
+            gates.parse_gate(rule, kept.metrics, kept.tags)
         except UsageError as error:
             raise UsageError(
                 f"the gate `{rule}` has nothing to observe in the tests with these tags", hint=error.hint
@@ -123,7 +125,7 @@ def _gates(place: Place | None, suite: Suite, mistakes: list[UsageError] | None)
     for item in place.items():
         with _kept(mistakes):
             try:
-                rules.append(gates.parse_gate(item.text(), suite.metrics).rule)
+                rules.append(gates.parse_gate(item.text(), suite.metrics, suite.tags).rule)
             except UsageError as error:
                 raise item.error(error.message, error.hint) from error
     return tuple(rules)

@@ -93,6 +93,11 @@ class Suite:
         """The names that `metric.NAME` may have in a gate: those of cases that are scored."""
         return frozenset(item.name for case in self.cases if case.scored_weight for item in case.assertions)
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The names that `tag.NAME.pass_rate` may have in a gate: those of cases that are scored."""
+        return frozenset(tag for case in self.cases if case.scored_weight for tag in case.tags)
+
     def content(self) -> dict[str, Any]:
         """The suite as plain values, without its name."""
         return {

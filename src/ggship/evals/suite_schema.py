@@ -176,7 +176,8 @@ def _of_kind(kind: assertions.Kind) -> dict[str, Any]:
 
 
 def _gates_said() -> str:
-    return "NAME >= NUMBER. Names: metric.NAME, " + ", ".join(gates.KNOWN)
+    ends = ", ".join(f"{name}.low" for name in sorted(gates.WITH_INTERVAL))
+    return f"NAME >= NUMBER. Names: metric.NAME, tag.NAME.pass_rate, {', '.join(gates.KNOWN)}; of an interval {ends}"
 
 
 if __name__ == "__main__":

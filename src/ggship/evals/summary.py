@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ggship.evals.gates import number
+from ggship.evals.gates import number, observed_text
 from ggship.evals.marks import escape_odd
 from ggship.evals.reference import figures
 from ggship.evals.report import Report, Score
@@ -39,9 +39,7 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     bad = [check for check in report.smoke if check.outcome in ("fail", "error")]
     asked = sum(check.outcome != "skipped" for check in report.smoke)
     rows.append(("smoke", "; ".join(f"{c.name}: {c.reason}" for c in bad) or f"all {asked} checks hold"))
-    for gate in report.all_gates:
-        seen = "nothing to observe" if gate.observed is None else number(gate.observed)
-        rows.append(("gate", f"{'✓' if gate.passed else '✗'} {gate.rule} (observed {seen})"))
+    rows += [("gate", f"{_tick(gate.passed)} {gate.rule} ({observed_text(gate)})") for gate in report.all_gates]
     if report.reference is not None:
         rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
     rows += [("judged with", f"{one.kind} {one.name}") for one in report.instruments]
