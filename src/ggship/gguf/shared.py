@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Types whose quantizer needs neither tables nor an importance matrix (ggml-quants.c).
 _KINDS = frozenset(
-    GgmlType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+    GgmlType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 )
 
 

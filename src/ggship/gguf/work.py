@@ -11,7 +11,7 @@ from ggship.gguf.chunks import COPY_BYTES, ChunkWorker, Measured, chunk_at, chun
 from ggship.gguf.reader import TensorInfo
 from ggship.gguf.updates.model import Surveyor, Update
 
-CHUNKS_OF_ITEM = 4  # so much work that handing it out costs nothing, so little that all workers end together
+CHUNKS_OF_ITEM = 8  # so much work that handing it out costs nothing, so little that all workers end together
 
 Make = Callable[[int], Update | None]
 
