@@ -71,8 +71,9 @@ def convert(
 
     read = read_runs(runs, scale=scale, allow_pickle=allow_pickle, base_named=base is not None, template_named=True)
     found = find_base(read, base, ollama=holding_for(base, host))
-    warn_of(terminal, findings(read, found), strict=strict)
-    require_possible(fingerprint(read, found), found)
+    seen = fingerprint(read, found)
+    warn_of(terminal, findings(read, found, seen=seen), strict=strict)
+    require_possible(seen, found)
     needs = of_convert(read, out, outtype)
     if dry_run:
         show_needs(terminal, needs, found, read)

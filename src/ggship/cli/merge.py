@@ -26,6 +26,7 @@ from ggship.errors import UsageError
 
 if TYPE_CHECKING:
     from ggship.bases import Base
+    from ggship.bases.fingerprint import Fingerprint
     from ggship.gguf.merge import MergeReport
     from ggship.preflight import Preflight
     from ggship.runs import Run
@@ -69,6 +70,7 @@ def merge(
     whatever --quant says: on its own grid the update would round away.
     """
     from ggship.bases import find_base
+    from ggship.bases.fingerprint import fingerprint
     from ggship.cli.summary import show_needs
     from ggship.digests import DigestCache
     from ggship.gguf.mix import parse_quant
@@ -81,9 +83,10 @@ def merge(
     run = runs[0].path
     trained = _trained(runs, scale, base, allow_pickle)
     found = find_base(trained, base, ollama=holding_for(base, host), pull=pull)
+    seen = fingerprint(trained, found) if trained is not None else None
     if trained is not None:
-        warn_of(terminal, findings(trained, found), strict=strict)
-    needs = _needs(run, trained, found, out, quant)
+        warn_of(terminal, findings(trained, found, seen=seen), strict=strict)
+    needs = _needs(run, trained, found, seen, out, quant)
     if dry_run:
         show_needs(terminal, needs, found, trained)
         return
@@ -128,18 +131,20 @@ def _trained(runs: tuple[RunRef, ...], scale: float, base: str | None, allow_pic
     return None
 
 
-def _needs(run: Path, trained: Run | None, base: Base, out: Path, quant: str | None) -> Preflight:
+def _needs(
+    run: Path, trained: Run | None, base: Base, seen: Fingerprint | None, out: Path, quant: str | None
+) -> Preflight:
     from ggship.preflight import of_merge
 
-    if trained is None:
+    if trained is None or seen is None:
         from ggship.gguf.adapter import read_adapter
 
         return of_merge(None, base, list(read_adapter(run).pairs), out, quant)
     from ggship.bases import check_fit
-    from ggship.bases.fingerprint import fingerprint, require_possible
+    from ggship.bases.fingerprint import require_possible
     from ggship.convert.routes import route_of
 
-    require_possible(fingerprint(trained, base), base)
+    require_possible(seen, base)
     touched = check_fit(trained, base).targets.values()
     return of_merge(trained, base, set(touched), out, quant, peft=route_of(trained, base).kind == "peft")
 

@@ -22,7 +22,7 @@ from typing import Any, NoReturn, Protocol
 
 from ggship.errors import ToolFailed
 
-_AHEAD = 4  # items a worker that are handed out before the first of them is back
+_AHEAD = 64  # items a worker handed out before the first of them is back: one can take as long as thirty others
 _TICKET = struct.Struct("<q")
 
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from ggship.gguf.quantize import Bytes, Floats, Kernels
 
 # Types whose quantizer needs neither tables nor an importance matrix (ggml-quants.c).
-_KINDS = frozenset(
-    GgmlType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-)
+_KINDS = frozenset(GgmlType[name] for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
 
 
 class SharedKernels:
