@@ -137,11 +137,20 @@ class Damaged(GgshipError):
 
 
 class ServerError(GgshipError):
-    """A server answered with an error."""
+    """A server answered with an error. retry_after: seconds that it wants to be left alone, where it says."""
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "", status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.status = status
+        self.retry_after = retry_after
 
 
 class ServerUnreachable(ServerError):

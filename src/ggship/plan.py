@@ -28,6 +28,7 @@ class PackageOptions:
     """What the user asked `ggship package` for. Paths are as given; None means: let ggship decide.
 
     more: further runs of the same base, to be added up with `run`. weight: that of `run`. scale: of the whole update.
+    concurrency, fresh: how the suite is asked (evals/runner.py, evals/kept.py).
     """
 
     run: Path
@@ -50,6 +51,8 @@ class PackageOptions:
     judge: str | None = None
     judge_prompt: Path | None = None
     embedder: str | None = None
+    concurrency: int | None = None
+    fresh: bool = False
     evaluate: bool = True
     host: str | None = None
     runtime: str = "auto"

@@ -89,7 +89,7 @@ def test_a_server_that_dies_is_not_waited_for(run: Any, scripted: Any, suite: An
     report = run(suite(f"version: 1\ntests:\n{tests}"), tuned)
     assert report.tuned.passes == 37
     assert report.errors == 23
-    assert len(tuned.asked) <= 1 + 37 + 2
+    assert len(tuned.asked) <= 1 + 37 + 4
     assert report.cases[-1].tuned.error.startswith("not asked: the server was gone at case c3")
 
 
@@ -98,7 +98,7 @@ def test_a_base_that_is_gone_does_not_lose_the_tuned_answers(run: Any, scripted:
     report = run(capitals, scripted(RIGHT), base)
     assert report.tuned.passes == 4
     assert report.base.errors == 4
-    assert base.asked == ["Hi", "France?"]
+    assert base.asked == ["Hi", *["France?"] * 4]
 
 
 def test_one_broken_connection_is_only_one_error(run: Any, scripted: Any, capitals: Any) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ggship.cli.options import host_option, json_option, suite_options
-from ggship.cli.terminal import Steps, Terminal
+from ggship.cli.options import (
+    allow_pickle_option,
+    base_option,
+    concurrency_option,
+    fresh_option,
+    host_option,
+    json_option,
+    suite_options,
+)
+from ggship.cli.subjects import Wanted, open_subjects
+from ggship.cli.terminal import Terminal
 from ggship.errors import GateFailed
 
 if TYPE_CHECKING:
     from ggship.evals.report import Report
-    from ggship.evals.suite import Suite
-    from ggship.runtimes.model import Endpoint
 
 
 class Rules(click.types.StringParamType):
@@ -30,11 +36,13 @@ class Rules(click.types.StringParamType):
 
 
 @click.command()
-@click.argument("model", metavar="NAME|PACKAGE|URL#MODEL")
+@click.argument("model", metavar="NAME|PACKAGE|URL#MODEL|hf:RUN")
 @click.option("--suite", type=click.Path(path_type=Path), help="Other questions than the package's.")
 @click.option(
-    "--against", metavar="base|NAME|URL#MODEL", default="base", show_default=True, help="What to compare with."
+    "--against", metavar="base|NAME|URL#MODEL|hf:RUN", default="base", show_default=True, help="What to compare with."
 )
+@base_option
+@allow_pickle_option
 @click.option(
     "--gate",
     "gates",
@@ -44,6 +52,8 @@ class Rules(click.types.StringParamType):
     help="One more rule: 'pass_rate >= 0.9'. Several in the variable: with semicolons.",
 )
 @suite_options
+@concurrency_option
+@fresh_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
 @host_option
 @json_option
@@ -57,6 +67,10 @@ def eval(
     gates: tuple[str, ...],
     out: Path | None,
     host: str | None,
+    base: str | None,
+    allow_pickle: bool,
+    concurrency: int | None,
+    fresh: bool,
     tags: tuple[str, ...],
     plugins: tuple[str, ...],
     **graders: Any,
@@ -65,6 +79,7 @@ def eval(
     from ggship.clock import SystemClock
     from ggship.evals import add_gates, summary_rows
     from ggship.evals.graders import Graders, equip
+    from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
     from ggship.evals.runner import evaluate
@@ -73,61 +88,39 @@ def eval(
     known = load_plugins(plugins)
     with (
         terminal.steps() as steps,
-        _subjects(terminal, steps, model, against, suite, host) as (tuned, base, questions, tokens),
+        open_subjects(terminal, steps, Wanted(model, against, suite, host, base, allow_pickle)) as asked,
     ):
-        questions = add_gates(keep_tagged(questions, tags), gates)
+        questions = add_gates(keep_tagged(asked.suite, tags), gates)
         instruments, used = equip(questions, Graders(**graders, host=host), known)
-        steps.start(f"Asking {tuned.label}", len(questions.cases), "answers")
+        kept = Kept(fresh=fresh, on_found=partial(_tell_found, terminal))
+        steps.start(f"Asking {asked.tuned.label}", len(questions.cases), "answers")
         report = evaluate(
             questions,
-            tuned,
-            base,
+            asked.tuned,
+            asked.base,
             clock=SystemClock(),
             on_case=lambda done: steps.advance(1, done.total),
-            special_tokens=tokens,
+            special_tokens=asked.tokens,
             rival="base" if against == "base" else "other",
             instruments=instruments,
             used=used,
+            kept=kept,
+            concurrency=concurrency,
         )
         steps.done(summary_rows(report)[0][1])
+    if kept.trouble:
+        terminal.warn(f"answers cannot be kept, so an evaluation that is stopped begins anew: {kept.trouble}")
     if out:
         write_reports(report, out, suite=questions, suite_path=suite, timings=True)
     show_report(terminal, report, out)
     if not report.passed:
-        raise GateFailed(f"{tuned.label} did not pass", where="\n".join(report.verdict.reasons))
+        raise GateFailed(f"{report.tuned.label} did not pass", where="\n".join(report.verdict.reasons))
 
 
-@contextmanager
-def _subjects(
-    terminal: Terminal, steps: Steps, model: str, against: str, suite: Path | None, host: str | None
-) -> Iterator[tuple[Endpoint, Endpoint | None, Suite, tuple[str, ...]]]:
-    from ggship.evals.load import load_suite
-    from ggship.evals.smoke import smoke_suite
-    from ggship.releases import load_package
-    from ggship.releases.opened import open_other, open_package
-    from ggship.runtimes.endpoints import parse_endpoint
-
-    with ExitStack() as stack:
-        if "#" in model:
-            questions = load_suite(suite) if suite else smoke_suite()
-            tuned = parse_endpoint(model)
-            base = None if against == "base" else stack.enter_context(open_other(against, host=host, beside=tuned))
-            yield tuned, base, questions, ()
-            return
-        info = load_package(model)
-        packed = suite or info.file("eval/suite.yaml")
-        questions = load_suite(packed) if packed else smoke_suite()
-        opening = open_package(info, host=host, with_base=against == "base", progress=steps, on_wait=terminal.wait_note)
-        opened = stack.enter_context(opening)
-        for warning in opened.warnings:
-            terminal.warn(warning)
-        if against == "base":
-            base = opened.base
-        else:
-            base = stack.enter_context(open_other(against, host=host, fallback=info.host, beside=opened.tuned))
-        if base is None:
-            terminal.warn(opened.base_missing)
-        yield opened.tuned, base, questions, tuple(info.document["prompt"].get("special_tokens", ()))
+def _tell_found(terminal: Terminal, side: str, count: int) -> None:
+    """Say that answers of another time are used."""
+    what = "of the model compared with" if side == "base" else "of an evaluation that was not finished"
+    terminal.note(f"{count} {'answer' if count == 1 else 'answers'} {what} are kept from before; --fresh asks again")
 
 
 def show_report(terminal: Terminal, report: Report, out: Path | None) -> None:

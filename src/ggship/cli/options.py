@@ -112,6 +112,15 @@ def suite_options(command: Command) -> Command:
     return command
 
 
+concurrency_option = click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Questions at a time.  [1; 4 of an OpenAI-like server; 1 where times are judged]",
+)
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Ask everything again, also what is kept from an earlier evaluation."
+)
 strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
 allow_pickle_option = click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, nothing but tensors (needs ggship[hf])."

@@ -10,8 +10,10 @@ import click
 from ggship.cli.options import (
     allow_pickle_option,
     base_option,
+    concurrency_option,
     converter_option,
     force_option,
+    fresh_option,
     host_option,
     json_option,
     outtype_option,
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="Questions that must be passed.")
 @suite_options
+@concurrency_option
+@fresh_option
 @click.option("--no-eval", is_flag=True, help="Only the smoke test, no suite.")
 @host_option
 @runtime_option

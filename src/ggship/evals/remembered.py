@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ggship.digests import digest_of, write_text
+from ggship.digests import write_text
 from ggship.errors import ServerError
+from ggship.evals.kept import question_of, read_answer
 from ggship.evals.suite import Suite
 from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
 
@@ -21,12 +22,14 @@ class Listening:
         self._inside = inside
         self.label = inside.label
         self.model = inside.model
+        self.at_once: int = getattr(inside, "at_once", 1)
+        self.most_at_once: int | None = getattr(inside, "most_at_once", None)
         self.answers: dict[str, Answer] = {}
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask, and keep the answer."""
         answer = self._inside.chat(messages, options)
-        self.answers[_question(messages, options)] = answer
+        self.answers[question_of(messages, options)] = answer
         return answer
 
     def render(self, messages: Sequence[Message]) -> str | None:
@@ -36,6 +39,10 @@ class Listening:
     def digest(self) -> str | None:
         """As the one inside."""
         return self._inside.digest()
+
+    def setting(self) -> dict[str, Any]:
+        """As the one inside; nothing where that does not tell."""
+        return dict(getattr(self._inside, "setting", dict)())
 
 
 class Remembered:
@@ -50,7 +57,7 @@ class Remembered:
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """The answer of then. Raises ServerError where that was never asked."""
         try:
-            return self._answers[_question(messages, options)]
+            return self._answers[question_of(messages, options)]
         except KeyError:
             raise ServerError(f"{self.label} was not asked that", where=str(messages[-1]["content"])[:80]) from None
 
@@ -75,7 +82,7 @@ class Answers:
             kept = json.loads(self._path.read_text("utf-8"))
             if kept["key"] != key:
                 return None
-            answers = {question: _answer(fields) for question, fields in kept["answers"].items()}
+            answers = {question: read_answer(fields) for question, fields in kept["answers"].items()}
             found = Remembered(kept["label"], kept["model"], kept["digest"], answers)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -96,15 +103,7 @@ class Answers:
         write_text(self._path, json.dumps(kept))
 
 
-def _answer(fields: Mapping[str, Any]) -> Answer:
-    return Answer(**{**fields, "tool_calls": tuple(fields["tool_calls"])})
-
-
 def _whole(suite: Suite, answers: Mapping[str, Answer]) -> bool:
     return all(
-        _question(case.messages, options) in answers for case in suite.cases for options in case.options_of_repeats()
+        question_of(case.messages, options) in answers for case in suite.cases for options in case.options_of_repeats()
     )
-
-
-def _question(messages: Sequence[Message], options: ChatOptions) -> str:
-    return digest_of({"messages": [dict(message) for message in messages], "options": asdict(options)})

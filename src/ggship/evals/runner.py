@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ggship import __version__
 from ggship.clock import Clock
-from ggship.errors import ServerError, ServerUnreachable
-from ggship.evals import compare, gates, smoke, stats
+from ggship.errors import ServerError
+from ggship.evals import compare, gates, smoke
+from ggship.evals.asking import Asking
 from ggship.evals.instruments import Instruments
 from ggship.evals.judging import check_needs, judge_case, needs_of
-from ggship.evals.report import CaseReport, Instrument, Report, Result, Rival, Score, Speed, Timing
+from ggship.evals.kept import Answers, Forgetful, Kept, question_of
+from ggship.evals.pace import at_once, times_matter
+from ggship.evals.report import CaseReport, Instrument, Outcome, Report, Result, Rival, Score, Timing
 from ggship.evals.suite import Case, Suite
-from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
-
-WARM_UP = (Message(role="user", content="Hi"),)
-BROKEN_IN_A_ROW = 2  # answers lost to the connection, one after the other, before the server counts as gone
+from ggship.runtimes.model import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class CaseDone:
-    """One case was answered, or judged by a model. side: base, tuned or judge; done of total counts over them all."""
+    """One case was answered, or judged by a model. side: base, tuned or judge; done of total counts over them all.
+
+    outcome: None where the answer is only judged after all have come.
+    """
 
     side: str
     case: str
     done: int
     total: int
+    outcome: Outcome | None = None
 
+
+_REPLACED = {
+    "tuned": "the model was replaced by another while it was asked: some answers are of the one, some of the other",
+    "base": "the model compared with was replaced by another while it was asked: its answers are of both",
+}
 
 OnCase = Callable[[CaseDone], None]
 
@@ -45,6 +54,8 @@ def evaluate(
     tuned_label: str = "",
     base_label: str = "",
     rival: Rival = "base",
+    kept: Kept | None = None,
+    concurrency: int | None = None,
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
@@ -52,30 +63,33 @@ def evaluate(
     counted warms it. special_tokens: the model's control tokens as text; none may show in an answer.
     rival: "other" where `base` is not the model's own base, and may well answer as it does.
     tuned_label, base_label: what reports call the models, where the endpoints' own are names in passing.
+    kept: where answers are kept as they come. concurrency: how many questions are at a server at a time; what suits its
+    kind, unless given.
     instruments: what judges answers; they are closed with the evaluation. used: how the report names them.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed or an assertion not be judged.
     """
     rules = [gates.parse_gate(rule, suite.metrics) for rule in suite.gates]
     gates.check_base(rules, base is not None)
-    judging = needs_of(suite).keys() & {"judge", "embedder"}
     started, begin = clock.now(), clock.monotonic()
-    sides = [("base", base), ("tuned", tuned)]
-    asked: dict[str, _Asked] = {}
-    total = len(suite.cases) * (sum(endpoint is not None for _, endpoint in sides) + bool(judging))
-    count = _Count(on_case, total)
+    models = {"tuned": tuned} if base is None else {"base": base, "tuned": tuned}
+    by_models = bool(needs_of(suite).keys() & {"judge", "embedder"})
+    count = _Count(on_case, len(suite.cases) * (len(models) + by_models))
+    timely = times_matter(suite.cases, rules)
     with instruments or Instruments() as judges:
         check_needs(suite, judges, has_base=base is not None)
-        for side, endpoint in sides:
-            if endpoint is not None:
-                asked[side] = _ask_all(suite.cases, endpoint, lambda case, side=side: count.one(side, case))  # type: ignore[misc]
-        cases = tuple(
-            _judge(case, asked, judges, lambda case: count.one("judge", case) if judging else None)
-            for case in suite.cases
-        )
+        sides: dict[str, Asking] = {}
+        for side, endpoint in models.items():
+            there = _kept(kept, side, endpoint, suite, timely=timely)
+            number = at_once(endpoint, concurrency, timely=timely)
+            sides[side] = Asking(suite.cases, endpoint, clock, kept=there, at_once=number)
+        cases = _judge_all(suite.cases, sides, judges, count.one, later=by_models)
+    asked = {side: asking.asked for side, asking in sides.items()}
     tuned_score = _score(cases, tuned, tuned_label)
     base_score = _score(cases, base, base_label, of_base=True) if base is not None else None
     comparison = compare.compare(cases, tuned_score, base_score) if base_score else None
+    digests = {"tuned": tuned_score.digest, "base": base_score.digest if base_score else None}
+    replaced = [side for side, asking in sides.items() if not asking.end(digests[side])]
     report = Report(
         suite=suite.name,
         suite_digest=suite.digest,
@@ -86,7 +100,7 @@ def evaluate(
         smoke=smoke.check_smoke(cases, special_tokens=special_tokens, allowed=suite.smoke, rival=rival),
         comparison=comparison,
         gates=(),
-        warnings=compare.warnings(tuned_score, comparison),
+        warnings=(*compare.warnings(tuned_score, comparison), *(_REPLACED[side] for side in replaced)),
         timing=Timing(
             started=started.isoformat(timespec="seconds"),
             seconds=clock.monotonic() - begin,
@@ -111,72 +125,61 @@ def judged(report: Report, rules: Sequence[gates.Rule]) -> Report:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What one model gave: for each case id its answers, one for each repeat, and why the next one is missing."""
+def _judge_all(
+    cases: Sequence[Case],
+    sides: Mapping[str, Asking],
+    judges: Instruments,
+    tell: Callable[[str, Case, Result | None], None],
+    *,
+    later: bool,
+) -> tuple[CaseReport, ...]:
+    """Ask base, then tuned, and hold each answer against its case as it comes, while the next is waited for.
 
-    answers: dict[str, list[Answer]]
-    errors: dict[str, str]
-    load_seconds: float | None
+    later: judge after all were asked, as where models judge: each model is loaded once.
+    """
+    base, tuned = sides.get("base"), sides["tuned"]
+    theirs: dict[str, Result] = {}
+    ours: dict[str, Result] = {}
 
-    def speed(self) -> Speed:
-        """Latencies and rate over the answers; `seconds` of a case are the mean of its repeats."""
-        every = [answer for answers in self.answers.values() for answer in answers]
-        counted = [answer for answer in every if answer.tokens]
-        spent = sum(answer.seconds for answer in counted)
-        first = [a.first_token_seconds for a in every if a.first_token_seconds is not None]
-        return Speed(
-            p50_seconds=stats.percentile([answer.seconds for answer in every], 0.5),
-            p95_seconds=stats.percentile([answer.seconds for answer in every], 0.95),
-            tokens_per_second=sum(answer.tokens or 0 for answer in counted) / spent if spent else None,
-            first_token_p50_seconds=stats.percentile(first, 0.5),
-            load_seconds=self.load_seconds,
-            seconds={case: sum(a.seconds for a in given) / len(given) for case, given in self.answers.items() if given},
-        )
+    def of_base(case: Case) -> Result:
+        assert base is not None
+        error = base.asked.errors.get(case.id, "")
+        return judge_case(case, base.asked.answers[case.id], judges, error=error)
 
+    def of_tuned(case: Case) -> Result:
+        others = base.asked.answers[case.id] if base else []
+        error = tuned.asked.errors.get(case.id, "")
+        return judge_case(case, tuned.asked.answers[case.id], judges, base=others, error=error)
 
-def _ask_all(cases: Sequence[Case], endpoint: Endpoint, done: Callable[[str], None]) -> _Asked:
-    asked = _Asked({}, {}, _warm_up(endpoint))
-    gone = ""
-    broken = 0
-    for case in cases:
-        answers = asked.answers[case.id] = []
-        for options in case.options_of_repeats():
-            if gone:
-                asked.errors[case.id] = gone
-                break
-            try:
-                answers.append(endpoint.chat(case.messages, options))
-                broken = 0
-            except ServerError as error:
-                asked.errors[case.id] = str(error)
-                # A status means that the server still talks. Without one, waiting for each case's time-out in turn
-                # could take hours and would find nothing.
-                broken = broken + 1 if error.status is None else 0
-                if isinstance(error, ServerUnreachable) or broken >= BROKEN_IN_A_ROW:
-                    gone = f"not asked: the server was gone at case {case.id} ({error.message})"
-                break
-        done(case.id)
-    return asked
+    for side, asking in sides.items():
+        judge, into = (of_base, theirs) if side == "base" else (of_tuned, ours)
+        for case in asking.each():
+            if not later:
+                into[case.id] = judge(case)
+            tell(side, case, into.get(case.id))
+    for case in cases if later else ():
+        ours[case.id] = of_tuned(case)
+        if base:
+            theirs[case.id] = of_base(case)
+        tell("judge", case, ours[case.id])
+    return tuple(_case_report(case, sides, ours[case.id], theirs.get(case.id)) for case in cases)
 
 
-def _warm_up(endpoint: Endpoint) -> float | None:
-    """Have the model loaded before anything is timed; gives the seconds that loading took, where the server says."""
-    try:
-        return endpoint.chat(WARM_UP, ChatOptions(num_predict=1)).load_seconds
-    except ServerError:
-        return None  # the first case will meet the same error, and there it is recorded
+def _kept(kept: Kept | None, side: str, endpoint: Endpoint, suite: Suite, *, timely: bool) -> Answers:
+    """Where the answers of that side are kept. Where times matter, those of another day are none."""
+    if kept is None:
+        return Forgetful()
+    questions = [question_of(case.messages, each) for case in suite.cases for each in case.options_of_repeats()]
+    if side == "base" and not timely:
+        return kept.for_good(side, endpoint, questions)
+    return kept.until_whole(side, endpoint, questions)
 
 
-def _judge(case: Case, asked: dict[str, _Asked], judges: Instruments, done: Callable[[str], None]) -> CaseReport:
-    tuned, base = asked["tuned"], asked.get("base")
-    others = base.answers[case.id] if base else []
-    ours = judge_case(case, tuned.answers[case.id], judges, base=others, error=tuned.errors.get(case.id, ""))
-    theirs = judge_case(case, others, judges, error=base.errors.get(case.id, "")) if base else None
-    both = theirs is not None and _answered(ours) and _answered(theirs)
-    mine = [answer.text.strip() for answer in tuned.answers[case.id]]
-    changed = mine != [answer.text.strip() for answer in others] if both else None
-    done(case.id)
+def _case_report(case: Case, sides: Mapping[str, Asking], ours: Result, theirs: Result | None) -> CaseReport:
+    changed = None
+    if theirs is not None and _answered(ours) and _answered(theirs):
+        said = {side: [answer.text.strip() for answer in one.asked.answers[case.id]] for side, one in sides.items()}
+        changed = said["tuned"] != said["base"]
     return CaseReport(case.id, case.messages, ours, theirs, case.scored_weight, case.tags, changed)
 
 
@@ -203,8 +206,8 @@ class _Count:
     total: int
     done: int = 0
 
-    def one(self, side: str, case: str) -> None:
+    def one(self, side: str, case: Case, result: Result | None) -> None:
         """One more is done."""
         self.done += 1
         if self.on_case is not None:
-            self.on_case(CaseDone(side, case, self.done, self.total))
+            self.on_case(CaseDone(side, case.id, self.done, self.total, result.outcome if result else None))

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ggship.errors import BadFile, NotExpressible
 from ggship.modelfile import Modelfile, losses
+from ggship.prompts.asked import asked_prompt
 from ggship.prompts.bos import adds_bos
 from ggship.prompts.chat import ChatTemplate
 from ggship.prompts.gguftemplate import gguf_chat_template
 from ggship.prompts.gotemplate import NotInGo, go_template
 from ggship.prompts.preference import template_preference
 from ggship.prompts.probes import PROBES
-from ggship.prompts.stops import Stop, find_stops
-from ggship.prompts.thinking import Thinking, match_thinking
-from ggship.prompts.training import PromptUnknown, find_prompt
-from ggship.prompts.trial import check_template_once
+from ggship.prompts.stops import Stop
+from ggship.prompts.thinking import Thinking
+from ggship.prompts.training import PromptUnknown
 
 if TYPE_CHECKING:
     from ggship.bases.model import Base
@@ -95,19 +95,14 @@ def plan_prompt(run: Run, base: Base, options: PackageOptions, plan: Plan) -> Pr
 
 def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPlan:
     try:
-        found = find_prompt(run, base, options.template)
+        asked = asked_prompt(run, base, options.template)
     except PromptUnknown:
         if options.force:
             return PromptPlan(None, None, None, (), notes=(("prompt", "none known: the server's own default, forced"),))
         raise
-    chat = found.chat
-    check_template_once(chat)
-    recorded = run.training.template
-    chat, thinking = match_thinking(chat, recorded.thinking if recorded else None, recorded.source if recorded else "")
+    found, chat, thinking = asked.found, asked.chat, asked.thinking
+    stops, special = asked.ends, asked.special_tokens
     jinja = gguf_chat_template(chat)
-    stops = find_stops(run, base, chat)
-    tokens = (token for token in (chat.bos_token, chat.eos_token) if token)
-    special = tuple(dict.fromkeys((*(stop.text for stop in stops), *tokens, *(thinking.forbidden if thinking else ()))))
     written = go_template(chat, server_adds_bos=adds_bos(base))
     notes = [("prompt", found.words)]
     notes += _bos_note(chat, base)

@@ -6,7 +6,8 @@ null), stops; the answer is {"versions": {...}} or {"refused": {code, what, wher
 {"prompt": text, "bos": whether the server puts BOS in front, "tokens": most tokens of the answer, "whole": at how many
 positions the whole distribution is wanted, "out": file}. The answer: {"ids": tokens of the prompt, "pieces": their
 bytes in hex, "answer": tokens of the greedy answer, "whole": [position, ...]}; `out` then holds float32 [positions,
-vocabulary], natural logarithms. It ends when its stdin does.
+vocabulary], natural logarithms. A prompt with "stops" wants words, as `ggship.reference.speech` has them. Without an
+adapter (null) the base alone is asked. It ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ggship.convert.peft_child import attach, load_base, plain_adapter
 from ggship.convert.peft_proof import RefusedError
+from ggship.reference.speech import speak
 from ggship.reference.spread import spread
 
+LIBRARIES = ("torch", "transformers", "peft")  # the last only where there is an adapter
+_NO_END = 1 << 30  # the model's config names no longest context
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -31,27 +36,35 @@ class Model:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.tokenizer = _tokenizer(spec)
-        folder, shapes = plain_adapter(spec)
+        folder, shapes = plain_adapter(spec) if spec["adapter"] else (None, {})
         base = load_base({**spec, "dtype": "float32"}, shapes)
         ends = getattr(base.generation_config, "eos_token_id", None)
         self.ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id}
         self.keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
-        self.model = attach(base, folder)
-        for stop in spec["stops"]:
-            ids = self.tokenizer(stop, add_special_tokens=False)["input_ids"]
-            self.ends |= set(ids) if len(ids) == 1 else set()
+        self.vocabulary = int(base.get_input_embeddings().weight.shape[0])
+        self.context = int(getattr(base.config, "max_position_embeddings", None) or _NO_END)
+        self.model = base if folder is None else attach(base, folder)
+        self.ends |= self.single_tokens(spec["stops"])
         self._alphabet = _byte_alphabet() if "ByteLevel" in _decoder(self.tokenizer) else None
 
     def answer(self, task: dict[str, Any]) -> dict[str, Any]:
         """Tokens of the prompt, the greedy answer to it, and some whole distributions."""
-        ids = list(self.tokenizer(task["prompt"], add_special_tokens=False)["input_ids"])
-        bos = self.tokenizer.bos_token_id
-        if task["bos"] and bos is not None and ids[:1] != [bos]:
-            ids.insert(0, bos)
+        ids = self.prompt_ids(task["prompt"], bos=task["bos"])
         said, rows = self._greedy(ids, task["tokens"])
         whole = spread(len(said), task["whole"])
         _write(Path(task["out"]), [rows[at] for at in whole])
-        return {"ids": ids, "pieces": [self._bytes(each).hex() for each in ids], "answer": said, "whole": whole}
+        return {"ids": ids, "pieces": [self.bytes_of(each).hex() for each in ids], "answer": said, "whole": whole}
+
+    def prompt_ids(self, prompt: str, *, bos: bool) -> list[int]:
+        """The tokens of a rendered prompt; with BOS in front where the server puts it there."""
+        ids = list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        first = self.tokenizer.bos_token_id
+        return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids
+
+    def single_tokens(self, texts: Iterable[str]) -> set[int]:
+        """The tokens of those texts that are one token each."""
+        cut = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts if text]
+        return {ids[0] for ids in cut if len(ids) == 1}
 
     def _greedy(self, ids: list[int], most: int) -> tuple[list[int], list[Any]]:
         import torch
@@ -68,7 +81,7 @@ class Model:
                 said += given
         return said, rows
 
-    def _bytes(self, token: int) -> bytes:
+    def bytes_of(self, token: int) -> bytes:
         """What the token stands for, in bytes."""
         text = str(self.tokenizer.convert_ids_to_tokens(token))
         if token in self.tokenizer.all_special_ids:
@@ -131,9 +144,10 @@ def main() -> None:
     except RefusedError as refused:
         say({"refused": refused.told})
         return
-    say({"versions": {name: sys.modules[name].__version__ for name in ("torch", "transformers", "peft")}})
+    say({"versions": {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}})
     for line in sys.stdin:
-        say(model.answer(json.loads(line)))
+        task = json.loads(line)
+        say(speak(model, task) if "stops" in task else model.answer(task))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,17 +47,21 @@ class Expected:
 class Trained:
     """Base and adapter in a process of their own.
 
-    base: a Hugging Face directory, or a GGUF file, whose tokenizer is taken where the run has none. Raises MissingExtra
-    without ggship[hf], Refused where Transformers cannot read the base, or PEFT not load all of the adapter.
+    base: a Hugging Face directory, or a GGUF file, whose tokenizer is taken where the run has none. bare: the base
+    without the adapter. Raises MissingExtra without ggship[hf], Refused where Transformers cannot read the base, or
+    PEFT not load all of the adapter.
     """
 
-    def __init__(self, run: Run, base: Path, stops: Sequence[str], *, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, run: Run, base: Path, stops: Sequence[str], *, bare: bool = False, command: Sequence[str] | None = None
+    ) -> None:
         need_peft("the reference")
         self._scratch = tempfile.TemporaryDirectory(prefix="ggship-reference-")
         self._asked = 0
         self._child = Lines(MODULE, "the reference (Transformers and PEFT)", command=command)
         try:
-            told = self._child.ask(self._spec(run, base, stops), seconds=LOAD_SECONDS)
+            spec = {**self._spec(run, base, stops), **({"adapter": None} if bare else {})}
+            told = self._child.ask(spec, seconds=LOAD_SECONDS)
         except BaseException:
             self.close()
             raise
@@ -80,6 +84,10 @@ class Trained:
             tuple(told["whole"]),
             file,
         )
+
+    def say(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer in words: see `ggship.reference.speech`. Raises ToolFailed where the child dies."""
+        return self._child.ask(task, seconds=ANSWER_SECONDS)
 
     def end(self) -> None:
         """Give its memory back; what it said stays until `close`."""

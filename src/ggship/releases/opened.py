@@ -85,14 +85,28 @@ def open_package(
 
 @contextmanager
 def open_other(
-    name: str, *, host: str | None = None, fallback: str | None = None, beside: Endpoint | None = None
+    name: str,
+    *,
+    host: str | None = None,
+    fallback: str | None = None,
+    beside: Endpoint | None = None,
+    base: str | None = None,
+    allow_pickle: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Endpoint]:
-    """Another model to compare with: URL#MODEL, a package by name or path, else a model that an Ollama server holds.
+    """Another model to compare with: URL#MODEL, hf:RUN, a package by name or path, else one that the Ollama holds.
 
     host: the server that the user named; without it a package is asked where it is live, and a plain model name on the
     server `fallback`. beside: the model that it is compared with, whose server may be the only one to be sent the key
-    (see parse_endpoint). Raises UnknownName where the name means nothing.
+    (see parse_endpoint). base, allow_pickle: for hf:RUN. Raises UnknownName where the name means nothing.
     """
+    if name.startswith("hf:"):
+        from ggship.reference.unpackaged import open_run
+
+        where = host or fallback
+        with open_run(name, base=base, host=where, allow_pickle=allow_pickle, beside=beside, progress=progress) as run:
+            yield run.tuned
+        return
     if "#" in name:
         yield parse_endpoint(name, beside=beside)
         return

@@ -173,7 +173,9 @@ class EmbeddedRuntime:
 
 
 class EmbeddedEndpoint:
-    """One model of the embedded runtime, asked through llama.cpp's own server."""
+    """One model of the embedded runtime, asked through llama.cpp's own server; one question at a time."""
+
+    most_at_once = 1
 
     def __init__(self, runtime: EmbeddedRuntime, model: str, clock: Clock, *, think: bool = ENABLE_THINKING) -> None:
         self.model = model
@@ -272,6 +274,10 @@ class EmbeddedEndpoint:
     def digest(self) -> str | None:
         """As the runtime tells it."""
         return self._runtime.digest(self.model)
+
+    def setting(self) -> dict[str, Any]:
+        """What else its answers depend on."""
+        return {"embedded": embedded_version(), "think": self._think}
 
     def _pieces(self, child: Child, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         with child.watched() as http, http.stream("POST", "/v1/chat/completions", json=dict(body)) as (reply, lines):

@@ -111,6 +111,10 @@ class OllamaEndpoint:
         """The digest of the model's manifest."""
         return self._client.digest(self.model)
 
+    def setting(self) -> dict[str, Any]:
+        """What else its answers depend on: the server, its version, and whether the model is told to think."""
+        return {"ollama": self._client.url, "version": self._client.version(), "think": self._think}
+
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, of the model's own length. ServerError where the server makes none."""
         try:
@@ -150,8 +154,11 @@ class OllamaEndpoint:
 class OpenAIEndpoint:
     """One model behind anything that speaks the OpenAI dialect: vLLM, llama-server, a gateway, Ollama's /v1.
 
-    url: up to and with /v1. key: the bearer token, sent to that address alone and never shown.
+    url: up to and with /v1. key: the bearer token, sent to that address alone and never shown. at_once: questions at a
+    time that such a server is glad of; it is built to serve many.
     """
+
+    at_once = 4
 
     def __init__(
         self,
@@ -201,6 +208,10 @@ class OpenAIEndpoint:
     def digest(self) -> str | None:
         """None: the dialect names a model, not its content."""
         return None
+
+    def setting(self) -> dict[str, Any]:
+        """What is known of where its answers come from."""
+        return {"openai": self.url, "model": self.model}
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, of the model's own length. ServerError where the server makes none."""

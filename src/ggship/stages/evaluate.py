@@ -76,6 +76,7 @@ class EvaluateStage:
     def run(self, work: Path, facts: Mapping[str, Facts], progress: Progress) -> Facts:
         """Ask every case of both, grouped by model, and write the reports. A failed verdict is a fact, not an error."""
         from ggship.evals.graders import equip
+        from ggship.evals.kept import Kept
         from ggship.evals.remembered import Listening
         from ggship.evals.runner import evaluate
         from ggship.evals.summary import report_markdown, summary_rows
@@ -83,6 +84,8 @@ class EvaluateStage:
 
         job, suite = self._job, self._suite
         instruments, used = equip(suite, self._graders(), job.plugins)
+        found: dict[str, int] = {}
+        kept = Kept(fresh=job.options.fresh, on_found=found.__setitem__)
         subject = self._create.subject(work, str(facts["create"]["digest"]), progress)
         base, known = self._base(work, facts, progress)
         progress.start(self.title, total=2 * len(suite.cases), unit="answers")
@@ -101,6 +104,8 @@ class EvaluateStage:
             base_label=_base_label(job),
             instruments=instruments,
             used=used,
+            kept=kept,
+            concurrency=job.options.concurrency,
         )
         if isinstance(base, Listening):
             self._runtime.delete(base_name(job.options.name))
@@ -116,7 +121,8 @@ class EvaluateStage:
             curve=training_curve(job.run),
         )
         rows = summary_rows(report)
-        progress.done(rows[0][1] if rows else "")
+        again = [f"{sum(found.values())} answers kept from before"] if found else []
+        progress.done("; ".join([*(value for _, value in rows[:1]), *again]))
         return {
             "passed": report.passed,
             "failures": list(report.verdict.reasons),
