@@ -21,6 +21,7 @@ GgshipError                     1  something went wrong
 ├── Damaged                     1  a digest or law of a package does not hold
 └── ServerError                 1  a server answered with an error
     ├── ServerUnreachable          nothing answers at that address
+    ├── ServerSilent               it took the request, and said nothing for too long
     └── NoRuntime                  neither Ollama nor the embedded runtime is at hand
 
 The command line prints `message`, then `where`, then `hint`; a library user reads the same three attributes. `rule` is
@@ -155,6 +156,10 @@ class ServerError(GgshipError):
 
 class ServerUnreachable(ServerError):
     """Nothing answers at that address."""
+
+
+class ServerSilent(ServerError):
+    """The server took the request, and then said nothing for too long."""
 
 
 class NoRuntime(ServerError):

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ggship import __version__
-from ggship.errors import ServerError, ServerUnreachable, UsageError
+from ggship.errors import ServerError, ServerSilent, ServerUnreachable, UsageError
 
 # httpx imports a command line of its own, with rich and pygments, where those are installed, and does without where
 # they are not (httpx/__init__.py). We never need it, and each of our commands would wait 0.05 s for it.
@@ -199,7 +199,7 @@ class Transport:
         except httpx.WriteTimeout as error:
             raise ServerError("the server stopped taking what is sent to it", where=where, hint=AGAIN) from error
         except httpx.TimeoutException as error:
-            raise ServerError("the server took too long to answer", where=where, hint=AGAIN) from error
+            raise ServerSilent("the server took too long to answer", where=where, hint=AGAIN) from error
         except httpx.LocalProtocolError:
             # Its words repeat the header that cannot be sent, and that may be a key.
             raise ServerError("the request cannot be sent: one of its headers is not valid", where=where) from None

@@ -70,6 +70,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def read_value(kind: Any, value: Any, where: str) -> Any:
+    """`value`, out of JSON, as a `kind`, checked all the way down. BadFile naming the field, where it is none."""
+    return _read(kind, value, where)
+
+
 def _read(kind: Any, value: Any, where: str) -> Any:
     """`value` as a `kind`, checked all the way down; `where` names the field in errors."""
     if dataclasses.is_dataclass(kind) or is_typeddict(kind):

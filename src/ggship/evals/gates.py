@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ggship.errors import UsageError
 from ggship.evals import stats
@@ -95,10 +95,8 @@ def parse_gate(text: str, metrics: Collection[str] | None = None, tags: Collecti
 
     tags: those of its scored tests. UsageError, with the nearest right name, for anything else.
     """
-    match = _RULE.fullmatch(text)
-    if match is None:
-        raise UsageError(f"not a gate: {text}", hint="write it as `pass_rate >= 0.9`")
-    name, sign, number, percent = match.groups()
+    written = read_rule(text)
+    name = written.metric
     metric, end = _ended(name)
     if metric.startswith(METRIC):
         if metrics is not None and metric.removeprefix(METRIC) not in metrics:
@@ -117,8 +115,17 @@ def parse_gate(text: str, metrics: Collection[str] | None = None, tags: Collecti
             f"`{metric}` has no interval, so there is no `{name}`",
             hint=f"these have one: {', '.join(sorted(WITH_INTERVAL))}, {TAG}NAME{OF_TAG}",
         )
+    return replace(written, metric=metric, end=end)
+
+
+def read_rule(text: str) -> Rule:
+    """The grammar alone: a rule over a metric of whatever name. UsageError where it is none."""
+    match = _RULE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"not a gate: {text}", hint="write it as `pass_rate >= 0.9`")
+    name, sign, number, percent = match.groups()
     bound = float(number) / (100 if percent else 1)
-    return Rule(f"{name} {sign} {number}{percent}", metric, sign, bound, end)
+    return Rule(f"{name} {sign} {number}{percent}", name, sign, bound)
 
 
 def _ended(name: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,7 @@ class EmbeddedRuntime:
         self._models: dict[str, ModelSpec] = {}
         self._children: list[Child] = []
         self._digests: dict[tuple[str, int, int], str] = {}
+        self._lock = threading.Lock()  # several threads may ask: a child is started once
 
     def describe(self) -> str:
         """In words: "llama.cpp embedded (xllamacpp 2026.10.1)"."""
@@ -105,6 +107,10 @@ class EmbeddedRuntime:
 
     def child(self, load: Load) -> Child:
         """A running child that serves this; the one used longest ago makes room where there are too many."""
+        with self._lock:
+            return self._child(load)
+
+    def _child(self, load: Load) -> Child:
         for child in [child for child in self._children if not child.alive]:
             self._children.remove(child)
             child.close()

@@ -14,6 +14,7 @@ from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text
 from ggship.runtimes.shown import parameters
+from ggship.runtimes.streaming import AnswerStream, OllamaStream, OpenAIStream
 from ggship.runtimes.wire import ollama_turns, tool_calls, vectors
 from ggship.secrets import HIDDEN, Secret, may_travel, read_secret
 from ggship.transport import Transport
@@ -40,16 +41,7 @@ class OllamaEndpoint:
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": ollama_turns(messages),
-            "options": self._options(options),
-        }
-        if options.tools:
-            request["tools"] = list(options.tools)
-        if self._thinks():
-            # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
-            request["think"] = self._think
+        request = self.request(messages, options)
         began = self._clock.monotonic()
         first: float | None = None
         text, thinking = [], []
@@ -79,6 +71,24 @@ class OllamaEndpoint:
             thinking="".join(thinking),
             tool_calls=tool_calls(calls, self.label),
         )
+
+    def request(self, messages: Sequence[Message], options: ChatOptions) -> dict[str, Any]:
+        """What `chat` asks /api/chat."""
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": ollama_turns(messages),
+            "options": self._options(options),
+        }
+        if options.tools:
+            request["tools"] = list(options.tools)
+        if self._thinks():
+            # Only for models that can think: others answer `think: false` well, but older servers refuse the field.
+            request["think"] = self._think
+        return request
+
+    def open_stream(self, read_seconds: float) -> AnswerStream:
+        """A connection of its own, for asking often. read_seconds: how long nothing may come."""
+        return OllamaStream(Transport(self._client.url, read_seconds=read_seconds), self.label, self.request)
 
     def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
         """The prompt that the server really makes when it is asked as `chat` asks; None where it is too old to tell."""
@@ -180,6 +190,19 @@ class OpenAIEndpoint:
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask, in one piece: not every server streams its token counts."""
+        body = self.request(messages, options)
+        began = self._clock.monotonic()
+        reply = self._http.request("POST", "/chat/completions", json=body)
+        if reply.status == 400 and "max_completion_tokens" in reply.text():
+            body["max_completion_tokens"] = body.pop("max_tokens")
+            reply = self._http.request("POST", "/chat/completions", json=body)
+        seconds = self._clock.monotonic() - began
+        if not reply.ok:
+            raise self._refusal(reply.status, reply.text())
+        return self._answer(reply.json(), seconds)
+
+    def request(self, messages: Sequence[Message], options: ChatOptions) -> dict[str, Any]:
+        """What `chat` asks /chat/completions."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": list(messages),
@@ -191,15 +214,14 @@ class OpenAIEndpoint:
             body["tools"] = list(options.tools)
         if options.stop:
             body["stop"] = list(options.stop)
-        began = self._clock.monotonic()
-        reply = self._http.request("POST", "/chat/completions", json=body)
-        if reply.status == 400 and "max_completion_tokens" in reply.text():
-            body["max_completion_tokens"] = body.pop("max_tokens")
-            reply = self._http.request("POST", "/chat/completions", json=body)
-        seconds = self._clock.monotonic() - began
-        if not reply.ok:
-            raise self._refusal(reply.status, reply.text())
-        return self._answer(reply.json(), seconds)
+        return body
+
+    def open_stream(self, read_seconds: float) -> AnswerStream:
+        """A connection of its own, for asking often. read_seconds: how long nothing may come."""
+        headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+        return OpenAIStream(
+            Transport(self.url, headers=headers, read_seconds=read_seconds), self.label, self.request, self._clean
+        )
 
     def render(self, messages: Sequence[Message]) -> str | None:  # noqa: ARG002  (the protocol has it)
         """None: the dialect has no way to tell."""
