@@ -6,6 +6,7 @@ while a model was being loaded, on both of its dialects: the usage comes after t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -174,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle_one_request()
         except OSError:  # who asked has hung up
             self.close_connection = True
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def _refuse(self, status: int, text: str, openai: bool) -> None:
         error: Any = {"message": text, "type": "api_error", "param": None, "code": None} if openai else text
