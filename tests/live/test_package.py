@@ -22,6 +22,7 @@ import pytest
 from ggship.digests import sha256_file
 from ggship.runtimes.model import ChatOptions, Message
 from ggship.runtimes.ollama_api import OllamaClient
+from ggship.transport import Reply, Sent, Transport
 
 RUN = Path(__file__).parents[2] / "examples" / "law-helper" / "lora-out"
 SUITE = RUN.parent / "suite.yaml"
@@ -336,6 +337,61 @@ def test_a_remote_server_gets_adapter_and_merge_alike(
             PackageOptions(RUN, "law-remote", out=tmp_path / "none", host=new_ollama),
             runtime=OllamaRuntime(OllamaClient(new_ollama), reads_files=False),
         )
+
+
+class Older:
+    """A real server behind what leaves out a field that an old one does not know: it answers, and tells a number.
+
+    asks: the name that questions go to in place of the one they name, as where a server prefers another template.
+    """
+
+    def __init__(self, host: str, asks: str = "") -> None:
+        self._server = Transport(host)
+        self._asks = asks
+        self.asked = 0
+
+    def __call__(self, sent: Sent) -> Reply:
+        if sent.method != "POST" or sent.body[:1] != b"{":
+            return self._server.request(sent.method, sent.path, content=sent.body or None)
+        body = sent.json()
+        self.asked += bool(body.pop("_debug_render_only", None))
+        if self._asks and sent.path == "/api/chat":
+            body["model"] = self._asks
+        return self._server.request(sent.method, sent.path, json=body)
+
+
+def test_a_server_that_does_not_tell_what_it_renders_is_counted_on(old_ollama: str, tmp_path: Path) -> None:
+    from ggship.errors import PromptMismatch
+    from ggship.plan import PackageOptions
+    from ggship.runtimes.ollama import OllamaRuntime
+    from ggship.ship import Shipped as Package
+    from ggship.ship import package_run
+
+    client, name = OllamaClient(old_ollama), "law-counted"
+    wrong = "{{ range .Messages }}<|im_start|>{{ .Role }}\n {{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
+
+    def package(name: str, older: Older) -> Package:
+        runtime = OllamaRuntime(OllamaClient(old_ollama, transport=Transport(old_ollama, handler=older)))
+        base = "ollama:smollm2:135m"
+        return package_run(PackageOptions(RUN, name, base=base, out=tmp_path / name, evaluate=False), runtime=runtime)
+
+    try:
+        older = Older(old_ollama)
+        shipped = package(name, older)
+        proof = shipped.info.document["prompt"]["proof"]
+        assert older.asked
+        assert proof["probes"] == proof["equal"] > 5
+        assert (proof["by"], proof["differences"]) == ("number", [])
+        assert client.digest(name) == shipped.info.digest
+        client.create({"model": f"{name}-wrong", "from": name, "template": wrong})
+        with pytest.raises(PromptMismatch) as refused:
+            package(f"{name}-refused", Older(old_ollama, asks=f"{name}-wrong"))
+        assert "the server counts" in refused.value.where
+        assert "--template" in refused.value.hint
+        assert client.digest(f"{name}-refused") is None
+    finally:
+        for model in names(client, name):
+            client.delete(model)
 
 
 class Cutting:

@@ -65,7 +65,8 @@ def summary_rows(shipped: Shipped) -> list[tuple[str, str]]:
         rows.append(("folded", "; ".join(adapter["folded"])))
     proof = prompt["proof"]
     if proof and proof["probes"]:
-        rows.append(("prompt", f"{proof['equal']} of {proof['probes']} conversations rendered as in training"))
+        how = "have as many tokens" if proof.get("by") == "number" else "rendered"
+        rows.append(("prompt", f"{proof['equal']} of {proof['probes']} conversations {how} as in training"))
     if proof and proof.get("unasked") is False:
         asked = str(prompt["thinking"]["think"]).lower()
         rows.append(

@@ -60,24 +60,32 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class PromptProof:
     """What the comparison gave. probes: how many were compared; equal: how many of them are; skipped: names of those
-    that the template itself refuses. Holds only where something was compared and all of it is equal.
+    that the template itself refuses. by: "text", or "number" (of tokens) where the server does not say what it renders.
+    Holds only where something was compared and all of it is equal.
     """
 
     probes: int
     equal: int
     differences: tuple[Difference, ...] = ()
     skipped: tuple[str, ...] = ()
+    by: str = "text"
 
     @property
     def holds(self) -> bool:
         """Whether the server renders the prompt of training."""
         return self.probes > 0 and self.equal == self.probes
 
+    @property
+    def silent(self) -> bool:
+        """Whether the server said of no conversation what it renders."""
+        return bool(self.differences) and not self.equal and all(found.got is None for found in self.differences)
+
     def document(self) -> dict[str, Any]:
         """As it stands in ggship.json."""
         return {
             "probes": self.probes,
             "equal": self.equal,
+            "by": self.by,
             "skipped": list(self.skipped),
             "differences": [
                 {
@@ -112,6 +120,7 @@ def prove_prompts(
     token = chat.bos_token or ""
     skipped: list[str] = []
     differences: list[Difference] = []
+    telling = True  # one that does not tell once is not asked again
     for probe in probes:
         messages = probe.messages
         try:
@@ -119,7 +128,8 @@ def prove_prompts(
         except TemplateRefused:
             skipped.append(probe.name)
             continue
-        got = render(messages)
+        got = render(messages) if telling else None
+        telling = got is not None
         if got is None or not _same(expected, got, token, adds_bos):
             differences.append(Difference(probe.name, expected, got))
     compared = len(probes) - len(skipped)
@@ -130,7 +140,7 @@ def prove_prompts(
             skipped.append(TOOLS.name)
         else:
             compared += 1
-            got = render_tools(TOOLS.messages, [WEATHER])
+            got = render_tools(TOOLS.messages, [WEATHER]) if telling else None
             if got is None or not _same(expected, got, token, adds_bos):
                 differences.append(Difference(TOOLS.name, expected, got))
     return PromptProof(compared, compared - len(differences), tuple(differences), tuple(skipped))

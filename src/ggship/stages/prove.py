@@ -14,7 +14,7 @@ from ggship.prompts.bos import file_adds_bos, metadata_adds_bos
 from ggship.prompts.parity import PromptProof, prove_prompts
 from ggship.prompts.preference import template_preference
 from ggship.prompts.probes import PROBES
-from ggship.prompts.tokenparity import prove_tokens
+from ggship.prompts.tokenparity import TOKEN_PROBES, TokenProof, prove_tokens
 from ggship.prompts.vocabulary import training_tokens
 from ggship.runtimes.model import Endpoint, Runtime
 from ggship.stages.create import CreateStage
@@ -62,24 +62,37 @@ class ProveStage:
         given: dict[str, Any] = {"system": self._job.prompt.system, "adds_bos": adds}
         with_tools = endpoint.render if endpoint.takes_tools() else None
         proof = prove_prompts(chat, endpoint.render, render_tools=with_tools, **given)
-        counted = prove_tokens(chat, endpoint.prompt_tokens, training_tokens(self._job.run, self._job.base), **given)
-        # A server that cannot tell what it renders may be counted on, but not with its own word alone.
-        silent = bool(proof.differences) and all(found.got is None for found in proof.differences)
-        by_number = silent and counted.probes > 0
+        # Where the text is not told the number of its tokens is all there is: then of every conversation.
+        asked = PROBES if proof.silent else TOKEN_PROBES
+        tokens = training_tokens(self._job.run, self._job.base)
+        counted = prove_tokens(chat, endpoint.prompt_tokens, tokens, probes=asked, **given)
+        if proof.silent and counted.probes:
+            proof = PromptProof(counted.probes, counted.equal, (), proof.skipped, by="number")
         if not self._job.options.force:
-            if not (proof.holds or by_number):
+            if proof.by == "text" and not proof.holds:
                 raise self._refused(proof)
             if not counted.holds:
-                raise PromptMismatch(
-                    f"{self._runtime.describe()} reads other tokens than training did",
-                    where=counted.differences[0],
-                    hint="nothing was promoted; is it the base, and the tokenizer, of training?",
-                )
-        how = f", {counted.equal} by {counted.by}" if counted.by else ""
-        progress.done(f"{proof.equal} of {proof.probes} conversations as in training{how}")
+                raise self._miscounted(counted, by_text=proof.by == "text")
+        how = f", {counted.equal} by {counted.by}" if counted.by and proof.by == "text" else ""
+        told = "" if proof.by == "text" else " by the number of their tokens: the server does not tell more"
+        progress.done(f"{proof.equal} of {proof.probes} conversations as in training{told}{how}")
         return {**proof.document(), "tokens": counted.document(), "unasked": self._unasked(subject, endpoint)}
 
+    def _miscounted(self, counted: TokenProof, *, by_text: bool) -> PromptMismatch:
+        hint = "nothing was promoted; is it the base, and the tokenizer, of training?"
+        if not by_text:
+            hint = "nothing was promoted; --template names the prompt of training where this is not it"
+        return PromptMismatch(
+            f"{self._runtime.describe()} reads other tokens than training did", where=counted.differences[0], hint=hint
+        )
+
     def _refused(self, proof: PromptProof) -> PromptMismatch:
+        if proof.silent:
+            return PromptMismatch(
+                f"{self._runtime.describe()} tells neither what it renders nor how many tokens that has",
+                where=f"asked for {proof.probes} conversations",
+                hint="nothing was promoted; Ollama tells since 0.11.5, and --force ships without this proof",
+            )
         hint = "nothing was promoted; --template names the prompt of training where this is not it"
         job = self._job
         if job.plan.strategy == "adapter" and job.prompt.go and _overridden(job.prompt.go, job.base.chat_template):
@@ -97,8 +110,8 @@ class ProveStage:
         client = getattr(self._runtime, "client", None)
         if client is None or self._job.prompt.thinking is None:
             return None
-        asked = [probe.messages for probe in PROBES[:2]]
-        return all(client.render(subject, messages) == endpoint.render(messages) for messages in asked)
+        asked = [(client.render(subject, one.messages), endpoint.render(one.messages)) for one in PROBES[:2]]
+        return None if any(None in pair for pair in asked) else all(one == other for one, other in asked)
 
     def check(self, done: Facts) -> bool:
         """Nothing outside the folder."""
