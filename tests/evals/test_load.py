@@ -14,7 +14,7 @@ from ggship.errors import UsageError
 from ggship.evals import Case, Suite, load_suite, parse_suite
 from ggship.evals.dump import render_suite
 from ggship.evals.load import keep_tagged
-from ggship.evals.suite import Assertion
+from ggship.evals.suite import SET, Assertion
 from ggship.evals.suite_schema import suite_schema
 from ggship.runtimes.model import ChatOptions, Message
 from ggship.settings import templates_dir
@@ -133,6 +133,17 @@ MISTAKES = {
     TEST + "    assert: [{type: word-count, value: {min: 3, max: 1}}]\n": "no answer could hold it",
     TEST + "    assert: [{type: script, value: latn}]\n": "did you mean `latin`?",
     TEST + "    assert: [{type: cites-law}]\n": "--plugins MODULE",
+    TEST + "    assert: [{type: assert-set}]\n": "`assert-set` needs at least one assertion",
+    TEST + "    assert: [{type: assert-set, assert: []}]\n": "`assert-set` needs at least one assertion",
+    TEST + "    assert: [{type: assert-set, value: a, assert: [{type: stops}]}]\n": "`assert-set` has no value",
+    TEST + "    assert: [{type: assert-set, threshold: 2, assert: [{type: stops}]}]\n": "from 0 to 1",
+    TEST + "    assert: [{type: assert-sets, assert: [{type: stops}]}]\n": "did you mean `assert-set`?",
+    TEST + "    assert: [{type: stops, assert: [{type: stops}]}]\n": "only `assert-set` is made of",
+    TEST + "    assert: [{type: assert-set, assert: [{type: assert-set, assert: [{type: stops}]}]}]\n": "no other",
+    TEST + "    assert: [&a {type: assert-set, assert: [*a]}]\n": "no other",
+    TEST + "    assert: [{type: assert-set, assert: [{type: stops, weight: 0}]}]\n": "all assertions of this",
+    TEST + "    threshold: 0.5\n": "there is no score to hold",
+    TEST + "    assert: [{type: stops}]\n    threshold: 50\n": "from 0 to 1",
     "version: 1\ntests: [{messages: [{role: assistant, content: a}]}]": "ends with what the user says",
     "version: 1\ntests: " + "[" * 100_000: "levels deep",
     "version: 1\ntests: &a [*a]\n": "a mapping belongs here, not a list",
@@ -196,7 +207,7 @@ BEYOND = (
     "pass_rate",
 )
 BEYOND += ("no turn before", "only the assistant", "1 to 2", "JSON Schema", "belongs here", "could hold", "latin")
-BEYOND += ("scored test", "takes an", "ends with", "levels deep")
+BEYOND += ("scored test", "takes an", "ends with", "levels deep", "all assertions of", "no score")
 
 
 @pytest.mark.parametrize(
@@ -225,12 +236,24 @@ checks = st.one_of(
     st.builds(Assertion, st.just("word-count"), st.sampled_from(["3", '{"max":2.5,"min":1}'])),
     st.builds(Assertion, st.just("latency"), threshold=st.floats(1, 1e6)),
 )
+sets = st.builds(
+    lambda inner, threshold, metric: Assertion("assert-set", None, threshold, 2.0, metric, inner=inner),
+    st.lists(checks, min_size=1, max_size=3).map(tuple).filter(lambda inner: any(one.weight for one in inner)),
+    st.none() | st.floats(0, 1),
+    st.just("") | texts,
+)
 cases = st.builds(
-    lambda content, assertions, tags, options: Case(
-        "x", (Message(role="user", content=content),), assertions, tags, 1.0, options
+    lambda content, assertions, tags, options, threshold: Case(
+        "x",
+        (Message(role="user", content=content),),
+        assertions,
+        tags,
+        1.0,
+        options,
+        threshold=threshold if any(one.weight for one in assertions) else None,
     ),
     texts | st.sampled_from(["{{x}}", r"\{{x}}", "{{{{", "a\n\n b:\t- #c", "no", "~", "12"]),
-    st.lists(checks, max_size=3).map(tuple),
+    st.lists(checks | sets, max_size=3).map(tuple),
     st.lists(texts, max_size=2).map(tuple),
     st.builds(
         ChatOptions,
@@ -241,6 +264,7 @@ cases = st.builds(
             [(), ({"type": "function", "function": {"name": "no", "parameters": {"x": [1, None]}}},)]
         ),
     ),
+    st.none() | st.floats(0, 1),
 )
 
 
@@ -303,7 +327,7 @@ def test_the_guide_names_every_assertion_and_gate() -> None:
     from ggship.evals.smoke import CHECKS
 
     guide = (Path(__file__).parents[2] / "docs" / "suite.md").read_text(encoding="utf-8")
-    assert [name for name in (*REGISTRY, *KNOWN, *CHECKS) if f"`{name}`" not in guide] == []
+    assert [name for name in (*REGISTRY, SET, *KNOWN, *CHECKS) if f"`{name}`" not in guide] == []
 
 
 def test_what_stands_above_a_suite_breaks_nothing() -> None:

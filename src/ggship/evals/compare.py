@@ -24,8 +24,9 @@ def score_side(cases: Sequence[tuple[CaseReport, Result]], *, label: str, model:
     number = stats.effective_number([case.weight for case, _ in judged])
     by_metric: dict[str, list[float]] = defaultdict(list)
     for _, result in judged:
-        for check in result.checks:
-            by_metric[check.metric].append(check.score)
+        for outer in result.checks:
+            for check in (outer, *outer.inner):
+                by_metric[check.metric].append(check.score)
     scored = [(case.weight, result.score) for case, result in judged if result.score is not None]
     return Score(
         label=label,

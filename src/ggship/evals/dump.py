@@ -60,6 +60,8 @@ def _case(case: Case, shared: ChatOptions) -> dict[str, Any]:
         made["assert"] = [_assertion(item) for item in case.assertions]
         if case.scored_weight != float(any(item.weight for item in case.assertions)):
             made["weight"] = case.scored_weight
+    if case.threshold is not None:
+        made["threshold"] = case.threshold
     if case.tags:
         made["tags"] = _Flow(case.tags)
     if case.options.tools:
@@ -92,8 +94,8 @@ def _assertion(item: Assertion) -> dict[str, Any]:
     made: dict[str, Any] = {"type": item.type}
     if item.value is not None:
         made["value"] = _value(item)
-    kind = kind_of(item.type)
-    if item.threshold != kind.threshold:
+    usual = None if item.inner else kind_of(item.type).threshold
+    if item.threshold != usual:
         made["threshold"] = item.threshold
     if item.weight != 1:
         made["weight"] = item.weight
@@ -101,6 +103,8 @@ def _assertion(item: Assertion) -> dict[str, Any]:
         made["metric"] = item.metric
     if item.unit != "auto":
         made["unit"] = item.unit
+    if item.inner:
+        made["assert"] = [_assertion(one) for one in item.inner]
     return made
 
 

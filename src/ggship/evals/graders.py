@@ -124,7 +124,7 @@ def equip(suite: Suite, graders: Graders, plugins: Sequence[Instrument] = ()) ->
     if "embedder" in needed and graders.embedder:
         embedder = _endpoint(graders.embedder, graders.host, EMBEDDER_KEY)
         used.append(Instrument("embedder", embedder.label, embedder.digest()))
-    if any(item.unit == "jieba" for case in suite.cases for item in case.assertions):
+    if any(item.unit == "jieba" for case in suite.cases for item in case.each_assertion()):
         used.append(Instrument("words", _jieba()))
     return Instruments(judge=judge, embedder=embedder), used
 

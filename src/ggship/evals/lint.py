@@ -13,7 +13,7 @@ from ggship.evals.document import Place, read_document
 from ggship.evals.judging import needs_of
 from ggship.evals.load import read_suite
 from ggship.evals.load_assert import named
-from ggship.evals.suite import Case, Suite
+from ggship.evals.suite import Assertion, Case, Suite
 
 SMALL = 10
 SHOWN_CASES = 5
@@ -75,7 +75,11 @@ def _remarks(suite: Suite, root: Place) -> Iterator[str]:
         if case.repeat > 1 and case.options.temperature == 0:
             yield f"{case.id}: asked {case.repeat} times with temperature 0, which gives the same answer each time"
             break
-    always = [case.id for case in scored if all(item.threshold == 0 for item in case.assertions if item.weight)]
+    always = [
+        case.id
+        for case in scored
+        if case.threshold == 0 or all(item.threshold == 0 for item in case.assertions if item.weight)
+    ]
     if always:
         yield f"a threshold of 0 holds for every answer: {_some(always)}"
     yield from _unused(root)
@@ -107,11 +111,22 @@ def _lines(case: Case) -> Iterator[str]:
     turns = f" ({len(case.messages)} turns)" if len(case.messages) > 1 else ""
     tags = f"  [{', '.join(case.tags)}]" if case.tags else ""
     yield (said if len(said) <= 100 else said[:99] + "…") + turns + tags
+    if case.threshold is not None:
+        yield f"  passes from a score of {case.threshold:g}"
     for item in case.assertions:
+        yield from _held(item)
+
+
+def _held(item: Assertion, indent: str = "  ") -> Iterator[str]:
+    if item.inner:
+        yield f"{indent}all of these" if item.threshold is None else f"{indent}≥ {item.threshold:g} of these"
+        for one in item.inner:
+            yield from _held(one, indent + "  ")
+    else:
         value = ", ".join(item.value) if isinstance(item.value, tuple) else item.value or ""
         short = " ".join(value.split())
         limit = f" ≥ {item.threshold:g}" if item.threshold is not None else ""
-        yield f"  {item.type}{limit} {short if len(short) <= 70 else short[:69] + '…'}".rstrip()
+        yield f"{indent}{item.type}{limit} {short if len(short) <= 70 else short[:69] + '…'}".rstrip()
 
 
 def _some(names: list[str]) -> str:

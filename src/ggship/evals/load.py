@@ -17,7 +17,7 @@ from ggship.evals.suite import DEFAULT_GATES, Assertion, Case, Suite
 from ggship.runtimes.model import ChatOptions
 
 SUITE_KEYS = ("version", "name", "description", "defaults", "tests", "gates", "smoke")
-DEFAULT_KEYS = ("options", "system", "vars", "assert", "repeat", "passes", "tools")
+DEFAULT_KEYS = ("options", "system", "vars", "assert", "threshold", "repeat", "passes", "tools")
 TEST_KEYS = (
     "id",
     "description",
@@ -26,6 +26,7 @@ TEST_KEYS = (
     "system",
     "vars",
     "assert",
+    "threshold",
     "tags",
     "weight",
     "options",
@@ -155,6 +156,7 @@ def _case(test: Place, number: int, defaults: Mapping[str, Place]) -> Case:
         options=replace(_options(fields.get("options"), _options(defaults.get("options"), ChatOptions())), tools=tools),
         repeat=repeat,
         passes=passes,
+        threshold=_threshold(fields.get("threshold"), defaults.get("threshold"), checks),
     )
 
 
@@ -176,6 +178,15 @@ def _weight(test: Place, place: Place | None, checks: tuple[Assertion, ...]) -> 
             "a test whose assertions all weigh 0 cannot have a weight", "give one of them a weight, or take this away"
         )
     return weight
+
+
+def _threshold(place: Place | None, shared: Place | None, checks: tuple[Assertion, ...]) -> float | None:
+    """What was written here, else for all; for a test that no assertion decides, nothing may be written here."""
+    decided = any(check.weight for check in checks)
+    if place is not None and not decided:
+        raise place.error("there is no score to hold against the threshold", "it takes an assertion with a weight")
+    found = place or (shared if decided else None)
+    return found.number(0, 1) if found else None
 
 
 def _name(place: Place) -> str:

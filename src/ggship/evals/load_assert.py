@@ -8,20 +8,26 @@ from collections.abc import Mapping
 from ggship.errors import UsageError
 from ggship.evals import assertions, metrics
 from ggship.evals.document import Place, did_you_mean
-from ggship.evals.suite import Assertion, canonical_json
+from ggship.evals.suite import SET, Assertion, canonical_json
 
-ASSERT_KEYS = ("type", "value", "threshold", "weight", "metric", "unit")
+ASSERT_KEYS = ("type", "value", "threshold", "weight", "metric", "unit", "assert")
 _VARIABLE = re.compile(r"(\\\{\{)|\{\{\s*([^{}]*?)\s*\}\}")
 
 
-def read_assertion(place: Place, variables: Mapping[str, str]) -> Assertion:
-    """The assertion that stands there."""
+def read_assertion(place: Place, variables: Mapping[str, str], *, in_set: bool = False) -> Assertion:
+    """The assertion that stands there; in_set: within another, where no set may stand."""
     fields = place.fields(ASSERT_KEYS, required=("type",))
     type_ = fields["type"].text()
+    if type_ == SET:
+        if in_set:
+            raise place.error(f"`{SET}` holds no other `{SET}`", "put the assertions into the test, or into one set")
+        return _read_set(place, fields, variables)
     if not assertions.known(type_):
-        near = did_you_mean(type_, assertions.names())
+        near = did_you_mean(type_, [*assertions.names(), SET])
         more = "" if near.startswith("did") else "; one of your own needs --plugins MODULE"
         raise fields["type"].error(f"unknown assertion `{type_}`", near + more)
+    if "assert" in fields:
+        raise fields["assert"].error(f"only `{SET}` is made of other assertions")
     kind = assertions.kind_of(type_)
     if "threshold" in fields and kind.threshold_is == "none":
         raise fields["threshold"].error(f"`{type_}` has no threshold: it holds or it does not")
@@ -39,10 +45,35 @@ def read_assertion(place: Place, variables: Mapping[str, str]) -> Assertion:
         type=type_,
         value=_value(place, fields.get("value"), kind, type_, variables),
         threshold=threshold,
-        weight=fields["weight"].number(0, 10**6) if "weight" in fields else 1.0,
+        weight=_weight(fields),
         metric=fields["metric"].text() if "metric" in fields else "",
         unit=unit,
     )
+
+
+def _read_set(place: Place, fields: Mapping[str, Place], variables: Mapping[str, str]) -> Assertion:
+    for key in ("value", "unit"):
+        if key in fields:
+            raise fields[key].error(f"`{SET}` has no {key}: it is made of the assertions under its `assert`")
+    if "assert" not in fields or not (below := fields["assert"].items()):
+        raise place.error(f"`{SET}` needs at least one assertion", "put them under its own `assert:`")
+    inner = tuple(read_assertion(item, variables, in_set=True) for item in below)
+    weight = _weight(fields)
+    if weight and not any(one.weight for one in inner):
+        raise place.error(
+            f"all assertions of this `{SET}` weigh 0, so it can decide nothing", "give one a weight, or the set 0"
+        )
+    return Assertion(
+        type=SET,
+        threshold=fields["threshold"].number(0, 1) if "threshold" in fields else None,
+        weight=weight,
+        metric=fields["metric"].text() if "metric" in fields else "",
+        inner=inner,
+    )
+
+
+def _weight(fields: Mapping[str, Place]) -> float:
+    return fields["weight"].number(0, 10**6) if "weight" in fields else 1.0
 
 
 def _value(

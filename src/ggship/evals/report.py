@@ -23,7 +23,10 @@ def later(default: Any = None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One assertion held against one answer. Where its weight is 0 it was recorded and decided nothing."""
+    """One assertion held against one answer. Where its weight is 0 it was recorded and decided nothing.
+
+    inner: what a set of assertions is made of.
+    """
 
     type: str
     metric: str
@@ -31,6 +34,7 @@ class Checked:
     score: float
     reason: str
     weight: float
+    inner: tuple[Checked, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class Result:
     the model ended by itself. tool_calls: what it called.
 
     attempts: every answer, where the case was asked several times; then `text` is the first that came out as the case
-    did, a check holds where it held often enough, and scores are means.
+    did, a check holds where it held often enough, and scores are means. threshold: the score from which the case
+    passes, whichever checks hold; None where each of them must.
     """
 
     outcome: Outcome
@@ -69,6 +74,7 @@ class Result:
     prompt_tokens: int | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    threshold: float | None = later()
 
 
 @dataclass(frozen=True, slots=True)

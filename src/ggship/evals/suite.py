@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ggship.runtimes.model import ChatOptions, Message
 
 DEFAULT_GATES = ("pass_rate >= 1",)
+SET = "assert-set"
+"""The type of an assertion that is made of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class Assertion:
     the case's score; 0 records it and lets it decide nothing. metric: the name under which its score is averaged over
     the suite (`metric.NAME` in gates); the type's own unless given. unit: char, word, jieba or auto, for types that
     count tokens.
+
+    inner: of the type SET, what it is made of. It scores the weighted mean of these, and holds from its threshold on;
+    without one, where each of them holds.
     """
 
     type: str
@@ -30,6 +35,11 @@ class Assertion:
     weight: float = 1.0
     metric: str = ""
     unit: str = "auto"
+    inner: tuple[Assertion, ...] = ()
+
+    def each(self) -> Iterator[Assertion]:
+        """Itself, or what it is made of: those that are held against the answer."""
+        yield from self.inner or (self,)
 
     @property
     def name(self) -> str:
@@ -42,7 +52,8 @@ class Case:
     """One conversation to be answered. weight: share in the pass rate; 0 where it is only asked and shown.
 
     repeat: how often it is asked, each time with the next seed. It passes where it passes `passes` times, all unless
-    told; its score is the mean.
+    told; its score is the mean. threshold: the mean score from which an answer passes, whichever assertions hold; None
+    where each of them must.
 
     Law: what no assertion decides is not scored: `scored_weight` is 0 where each of them weighs 0, or there is none.
     """
@@ -55,6 +66,12 @@ class Case:
     options: ChatOptions = field(default_factory=ChatOptions)
     repeat: int = 1
     passes: int | None = None
+    threshold: float | None = None
+
+    def each_assertion(self) -> Iterator[Assertion]:
+        """Every assertion that is held against an answer, those in sets too, and no set."""
+        for assertion in self.assertions:
+            yield from assertion.each()
 
     def options_of_repeats(self) -> list[ChatOptions]:
         """How it is asked, each time."""
@@ -91,7 +108,8 @@ class Suite:
     @property
     def metrics(self) -> frozenset[str]:
         """The names that `metric.NAME` may have in a gate: those of cases that are scored."""
-        return frozenset(item.name for case in self.cases if case.scored_weight for item in case.assertions)
+        scored = [item for case in self.cases if case.scored_weight for item in case.assertions]
+        return frozenset(item.name for outer in scored for item in (outer, *outer.inner))
 
     @property
     def tags(self) -> frozenset[str]:
@@ -118,17 +136,7 @@ def _case(case: Case) -> dict[str, Any]:
     return {
         "id": case.id,
         "messages": [dict(message) for message in case.messages],
-        "assertions": [
-            {
-                "type": item.type,
-                "value": list(item.value) if isinstance(item.value, tuple) else item.value,
-                "threshold": item.threshold,
-                "weight": item.weight,
-                "metric": item.metric,
-                "unit": item.unit,
-            }
-            for item in case.assertions
-        ],
+        "assertions": [_assertion(item) for item in case.assertions],
         "tags": list(case.tags),
         "weight": case.scored_weight,
         "options": {
@@ -140,4 +148,17 @@ def _case(case: Case) -> dict[str, Any]:
             **({"tools": list(options.tools)} if options.tools else {}),
         },
         **({"repeat": [case.repeat, case.wanted_passes]} if case.repeat > 1 else {}),
+        **({"threshold": case.threshold} if case.threshold is not None else {}),
+    }
+
+
+def _assertion(item: Assertion) -> dict[str, Any]:
+    return {
+        "type": item.type,
+        "value": list(item.value) if isinstance(item.value, tuple) else item.value,
+        "threshold": item.threshold,
+        "weight": item.weight,
+        "metric": item.metric,
+        "unit": item.unit,
+        **({"assert": [_assertion(one) for one in item.inner]} if item.inner else {}),
     }

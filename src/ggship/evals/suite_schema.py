@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ggship.evals import assertions, gates, load, load_assert, load_turns, metrics, smoke
+from ggship.evals.suite import SET
 
 TITLE = "ggship suite"
 _ABOUT = {
@@ -37,7 +38,7 @@ _ABOUT = {
     "num_ctx": "Tokens of context to make room for.",
     "stop": "Texts that end an answer.",
     "type": "What is held against the answer; `not-` in front turns it round.",
-    "threshold": "Where the assertion begins to hold.",
+    "threshold": "Where the assertion begins to hold; of a test, the mean score from which it passes.",
     "metric": "The name that its score is averaged under: `metric.NAME` in gates.",
     "unit": "What counts as one token.",
 }
@@ -97,6 +98,7 @@ def _test_parts() -> dict[str, Any]:
         "system": _TEXT,
         "vars": {"$ref": "#/$defs/vars"},
         "assert": {"type": "array", "items": {"$ref": "#/$defs/assertion"}},
+        "threshold": {"type": "number", "minimum": 0, "maximum": 1},
         "tags": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
         "weight": {"type": "number", "minimum": 0},
         "options": {"$ref": "#/$defs/options"},
@@ -142,7 +144,9 @@ def _assertion() -> dict[str, Any]:
     kinds = [kind for kind in assertions.REGISTRY.values() if kind.check.__module__.startswith("ggship.")]
     said = [{"const": kind.name, "description": kind.about} for kind in kinds]
     said += [{"const": assertions.NEGATION + kind.name, "description": f"not: {kind.about}"} for kind in kinds]
+    said.append({"const": SET, "description": "the assertions under its `assert`: all, or a score from `threshold` on"})
     parts = {
+        "assert": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/assertion"}},
         "type": {"oneOf": said},
         "value": {},
         "threshold": {"type": "number", "minimum": 0},
@@ -150,7 +154,18 @@ def _assertion() -> dict[str, Any]:
         "metric": _TEXT,
         "unit": {"enum": list(metrics.UNITS)},
     }
-    return {**_mapping(load_assert.ASSERT_KEYS, ("type",), parts), "allOf": [_of_kind(kind) for kind in kinds]}
+    return {**_mapping(load_assert.ASSERT_KEYS, ("type",), parts), "allOf": [*map(_of_kind, kinds), _of_set()]}
+
+
+def _of_set() -> dict[str, Any]:
+    """What only a set has, and what it has not."""
+    alone = {"not": {"properties": {"type": {"const": SET}}}}
+    of_set = {"value": False, "unit": False, "threshold": {"maximum": 1}, "assert": {"items": alone}}
+    return {
+        "if": {"properties": {"type": {"const": SET}}},
+        "then": {"properties": of_set, "required": ["assert"]},
+        "else": {"properties": {"assert": False}},
+    }
 
 
 def _of_kind(kind: assertions.Kind) -> dict[str, Any]:
