@@ -94,5 +94,19 @@ def test_a_package_that_did_not_pass_is_not_pushed(
 
 
 def test_a_place_that_is_none_is_a_usage_error(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(cli, ["publish", str(package), "--to", "hf:me/law"]) == 2
-    assert "not here yet" in capsys.readouterr().err
+    assert run(cli, ["publish", str(package), "--to", "s3:bucket/law"]) == 2
+    assert "what kind of place" in capsys.readouterr().err
+
+
+def test_a_dry_run_tells_and_pushes_nothing(
+    package: Path, address: str, world: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", str(package), "--to", f"ollama:{address}/ns/law"]
+    assert run(cli, [*arguments, "--dry-run"]) == 0
+    assert "would be pushed; nothing was" in capsys.readouterr().out
+    assert world.ollama.pushes == []
+    assert run(cli, arguments) == 0
+    capsys.readouterr()
+    assert run(cli, [*arguments, "--dry-run"]) == 0
+    assert "nothing would be pushed" in capsys.readouterr().out
+    assert len(world.ollama.pushes) == 1

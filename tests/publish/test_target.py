@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.errors import UsageError
-from ggship.publish import Target, parse_target
+from ggship.publish import HubPlace, Target, parse_place, parse_target
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,6 @@ def test_places(text: str, target: Target, reference: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "hint"),
     [
-        ("hf:user/repo", "Hugging Face hub is not here yet", "ollama:"),
         ("law-helper", "what kind of place", "ollama:"),
         ("s3:bucket/x", "what kind of place", "ollama:"),
         ("ollama:law-helper", "no place", "ollama:"),
@@ -88,3 +87,35 @@ def test_a_reference_names_the_same_place(namespace: str, model: str, host: str,
         return
     target = parse_target(f"ollama:{host}{namespace}/{model}{tag}")
     assert parse_target(f"ollama:{target.reference}") == target
+
+
+def test_a_repository_on_the_hub() -> None:
+    place = parse_place("hf:me-2/law.helper_v1")
+    assert isinstance(place, HubPlace)
+    assert str(place) == "me-2/law.helper_v1"
+    assert parse_place("ollama:ns/law") == parse_target("ollama:ns/law")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hf:law", "hf:me/", "hf:/law", "hf:me/law/x", "hf:me/law..x", "hf:me/-law", "hf:me/law.", "hf:me/law.git",
+     "hf:me/law helper", "hf:../law", "hf:me/" + "x" * 96, "hf:"],
+)  # fmt: skip
+def test_what_the_hub_takes_for_no_repository(text: str) -> None:
+    with pytest.raises(UsageError, match="the Hugging Face hub takes no") as caught:
+        parse_place(text)
+    assert caught.value.hint == "--to hf:USER/REPO"
+
+
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,12}", fullmatch=True))
+def test_a_repository_is_taken_where_the_hubs_own_client_takes_it(name: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(f"me/{name}")
+    except HFValidationError:
+        with pytest.raises(UsageError):
+            parse_place(f"hf:me/{name}")
+    else:
+        assert str(parse_place(f"hf:me/{name}")) == f"me/{name}"

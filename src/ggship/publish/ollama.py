@@ -64,6 +64,7 @@ class Published:
     pushed: bool
     replaced: str = ""
     warnings: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 def publish_to_registry(
@@ -73,6 +74,7 @@ def publish_to_registry(
     *,
     insecure: bool = False,
     force: bool = False,
+    dry_run: bool = False,
     connect: Connect = Transport,
     on_progress: Progress | None = None,
 ) -> Published:
@@ -80,7 +82,8 @@ def publish_to_registry(
 
     Nothing is pushed where the target already has exactly this model. The server needs the target's full name for the
     push; it is taken away afterwards unless it was there before. insecure: plain http to a registry that is neither on
-    this machine nor in a private network. force: use that name though another model has it on the server.
+    this machine nor in a private network. force: use that name though another model has it on the server. dry_run: only
+    look at what the registry has.
 
     Raises Refused and UsageError before anything was changed; ServerError at any moment, and what was pushed until then
     stays in the registry (publishing again goes on from there); Damaged after the push, naming the layer, where the
@@ -96,6 +99,8 @@ def publish_to_registry(
     try:
         registry = Registry(transport, target)
         before = _before(registry, client, target)
+        if dry_run:
+            return _planned(before, held, target)
         seen: dict[str, int] = {}
         if before is None or not before.is_model(held):
             with _second_name(client, name, held, target.reference, force):
@@ -115,6 +120,16 @@ def publish_to_registry(
     replaced = before.digest if before and before.digest != after.digest else ""
     warnings = () if pullable or target.host == OLLAMA_REGISTRY else (CANNOT_PULL,)
     return Published(target.reference, after.digest, after.layers, after.bytes, bool(seen), replaced, warnings)
+
+
+def _planned(before: Manifest | None, held: str, target: Target) -> Published:
+    """What a push would do."""
+    there = before is not None and before.is_model(held)
+    replaced = before.digest if before is not None and not there else ""
+    layers, size = (before.layers, before.bytes) if before is not None and there else ((), 0)
+    return Published(
+        target.reference, f"sha256:{held.removeprefix('sha256:')}", layers, size, not there, replaced, dry_run=True
+    )
 
 
 def _scheme(target: Target, insecure: bool, connect: Connect) -> str:

@@ -1,4 +1,4 @@
-"""Where a release is published to: `ollama:HOST/NAMESPACE/NAME:TAG` and its kin, understood or refused in words."""
+"""Where a release is published to, `ollama:HOST/NAMESPACE/NAME:TAG` or `hf:USER/REPO`, or in words why nowhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ggship.errors import UsageError
 from ggship.transport import is_loopback
 
 OLLAMA_REGISTRY = "registry.ollama.ai"
-EXAMPLE = "--to ollama:localhost:5000/NAMESPACE/NAME, or --to ollama:NAMESPACE/NAME for ollama.com"
+EXAMPLE = "--to ollama:localhost:5000/NAMESPACE/NAME, --to ollama:NAMESPACE/NAME for ollama.com, --to hf:USER/REPO"
 
 # The names that Ollama (types/model/name.go) and OCI registries both take; the latter know no capitals.
 _HOST = re.compile(r"[a-z0-9_][a-z0-9_.-]*(:[0-9]+)?\Z|\[[0-9a-f:]+\](:[0-9]+)?\Z")
@@ -19,6 +19,9 @@ _NAMESPACE = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*\Z")
 _MODEL = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}\Z")
 _LENGTH = 80
+# huggingface_hub/utils/_validators.py: letters, digits, - _ . with no two of - and . side by side, none at an end.
+_REPOSITORY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[-.](?![-.]))*(?<![-.])")
+_REPOSITORY_LENGTH = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,39 @@ class Target:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class HubPlace:
+    """A repository on the Hugging Face hub: USER/REPO."""
+
+    user: str
+    repository: str
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.repository}"
+
+
+def parse_place(text: str) -> Target | HubPlace:
+    """The place that `--to` names, of whatever kind. Raises UsageError with an example where it names none."""
+    kind, colon, rest = text.partition(":")
+    if not (colon and kind == "hf"):
+        return parse_target(text)
+    user, _, repository = rest.partition("/")
+    for what, part in (("user or organization", user), ("repository", repository)):
+        if not _REPOSITORY.fullmatch(part) or len(rest) > _REPOSITORY_LENGTH or part.endswith(".git"):
+            raise UsageError(
+                f"the Hugging Face hub takes no {what} {part!r}",
+                where=f"{text}: letters, digits, and - _ . between them, {_REPOSITORY_LENGTH} in all",
+                hint="--to hf:USER/REPO",
+            )
+    return HubPlace(user, repository)
+
+
 def parse_target(text: str) -> Target:
-    """The place that `--to` names. Raises UsageError with an example where it names none.
+    """The place in a registry that `--to` names. Raises UsageError with an example where it names none.
 
     Law: parse_target(f"ollama:{parse_target(text).reference}") is the same place.
     """
     kind, colon, rest = text.partition(":")
-    if colon and kind == "hf":
-        raise UsageError(
-            "publishing to the Hugging Face hub is not here yet",
-            where=text,
-            hint=EXAMPLE,
-        )
     if not colon or kind != "ollama":
         raise UsageError("--to does not say what kind of place it is", where=text, hint=EXAMPLE)
     scheme, found, place = rest.partition("://")

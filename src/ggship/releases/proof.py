@@ -18,16 +18,7 @@ def need_proof(info: PackageInfo, held: str | None, *, force: bool = False) -> t
             where=info.host or "this package was made for no server",
             hint=f"ggship package RUN --name {info.name}   makes it live again",
         )
-    problems: list[GateFailed | Refused] = []
-    if not info.passed:
-        problems.append(
-            GateFailed(
-                f"{info.name} did not pass when it was made, so it goes nowhere",
-                where=f"{info.path}/ggship.json: eval.passed",
-                hint=f"ggship eval {info.name}   shows what failed; --force sends it anyway",
-            )
-        )
-    problems += _not_what_was_trained(info)
+    problems = _not_passed(info) + _not_what_was_trained(info)
     proven = (info.digest or "").removeprefix("sha256:")
     if held.removeprefix("sha256:") != proven:
         problems.append(
@@ -40,6 +31,26 @@ def need_proof(info: PackageInfo, held: str | None, *, force: bool = False) -> t
     if problems and not force:
         raise problems[0]
     return tuple(str(problem) for problem in problems)
+
+
+def need_passed(info: PackageInfo, *, force: bool = False) -> tuple[str, ...]:
+    """Like need_proof, for where the package's files go, and not the model of a server."""
+    problems = _not_passed(info) + _not_what_was_trained(info)
+    if problems and not force:
+        raise problems[0]
+    return tuple(str(problem) for problem in problems)
+
+
+def _not_passed(info: PackageInfo) -> list[GateFailed | Refused]:
+    if info.passed:
+        return []
+    return [
+        GateFailed(
+            f"{info.name} did not pass when it was made, so it goes nowhere",
+            where=f"{info.path}/ggship.json: eval.passed",
+            hint=f"ggship eval {info.name}   shows what failed; --force sends it anyway",
+        )
+    ]
 
 
 def _not_what_was_trained(info: PackageInfo) -> list[GateFailed | Refused]:
