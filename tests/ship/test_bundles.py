@@ -183,7 +183,7 @@ def test_a_server_that_renders_another_prompt_keeps_what_it_has(
     packed.server.fail("/api/chat", status=200, times=-1,
                        body=json.dumps({"message": {}, "_debug_info": {"rendered_template": "<x>"}}))  # fmt: skip
     assert bring(packed) == 4
-    assert "renders another prompt than training did" in capsys.readouterr().err
+    assert "reads another prompt than training wrote" in capsys.readouterr().err
     assert packed.server.models["there:latest"] == live
     assert not [name for name in packed.server.models if "ggship" in name]
 

@@ -25,6 +25,11 @@ def training_tokens(run: Run, base: Base) -> TrainingTokens:
     return TrainingTokens(added, _encoder(run, base))
 
 
+def file_tokens(file: Path | None) -> TrainingTokens:
+    """The same of a model's GGUF alone, where the files of training are not at hand."""
+    return TrainingTokens(_of_gguf(file), None)
+
+
 def _of_gguf(file: Path | None) -> dict[str, int]:
     if file is None:
         return {}
