@@ -138,7 +138,7 @@ def test_the_training_curve_is_drawn(report: Any) -> None:
     page = Page(render_html(report, curve=[(10, 2.0, None), (20, 1.0, 1.5), (30, 0.5, 1.2), (40, float("nan"), None)]))
     assert "training loss from 2 to 0.5 and evaluation loss from 1.5 to 1.2" in str(page.all("svg", role="img"))
     assert len(page.all("polyline")) == 2
-    assert len(page.all("circle")) == 2
+    assert len(page.all("circle", **{"class": "eval"})) == 2
 
 
 def test_points_of_the_curve_stay_within_it() -> None:

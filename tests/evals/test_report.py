@@ -139,6 +139,7 @@ from ggship.runtimes.model import Answer
 class Model:
     label = model = "m"
     def chat(self, messages, options): return Answer("a", "stop", 0.1)
+    def render(self, messages): return None
     def digest(self): return None
 report = evaluate(smoke_suite(), Model(), None, clock=SystemClock())
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)

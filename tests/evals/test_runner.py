@@ -10,6 +10,7 @@ from ggship.evals.codec import from_json
 from ggship.evals.html import render_html
 from ggship.evals.instruments import Instruments
 from ggship.evals.patterns import Patterns
+from ggship.evals.report import Prompt
 from ggship.runtimes.model import Answer
 
 RIGHT = {"France?": "Paris.", "Japan?": "Tokyo.", "Egypt?": "Cairo.", "Peru?": "Lima."}
@@ -219,6 +220,9 @@ class BySeed:
             raise said
         return Answer(said, "stop", 0.5, tokens=1)
 
+    def render(self, messages: Any) -> str | None:
+        return None
+
     def digest(self) -> str | None:
         return None
 
@@ -296,3 +300,37 @@ def test_a_large_suite_is_run_and_reported(run: Any, scripted: Any) -> None:
     )
     report = run(parse_suite(f"version: 1\ntests:\n{tests}"), scripted(otherwise="a"))
     assert report.tuned.passes == 1_000
+
+
+class Rendering:
+    """Tells how it renders, or fails at it."""
+
+    label = model = "rendering"
+
+    def __init__(self, prompt: Any) -> None:
+        self.prompt = prompt
+
+    def chat(self, messages: Any, options: Any) -> Answer:
+        return Answer("yes", "stop", 0.5)
+
+    def render(self, messages: Any) -> str | None:
+        if isinstance(self.prompt, Exception):
+            raise self.prompt
+        return None if self.prompt is None else f"{self.prompt}{messages[-1]['content']}"
+
+    def digest(self) -> str | None:
+        return None
+
+
+def test_the_report_holds_one_prompt_as_the_server_renders_it(run: Any, suite: Any) -> None:
+    tools = "[{type: function, function: {name: look, parameters: {type: object}}}]"
+    asked = suite(f"{{version: 1, tests: [{{id: t, prompt: a, tools: {tools}}}, {{id: q, prompt: b}}, {{prompt: c}}]}}")
+    assert run(asked, Rendering("<|user|>")).prompt == Prompt("q", "<|user|>b")
+    assert len(run(asked, Rendering("x" * 2_000_000)).prompt.text) == 20_000
+
+
+@pytest.mark.parametrize("prompt", [None, ServerError("no such route", status=404)])
+def test_a_server_that_does_not_tell_its_prompt_is_no_error(run: Any, suite: Any, prompt: Any) -> None:
+    report = run(suite("{version: 1, tests: [{id: q, prompt: hm}]}"), Rendering(prompt))
+    assert report.prompt is None
+    assert report.errors == 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 720.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 12.0, 28.0
+LEFT, RIGHT, TOP, BOTTOM = 56.0, 24.0, 14.0, 34.0
 MOST_POINTS = 400
 
 Point = tuple[int, "float | None", "float | None"]
@@ -46,7 +46,7 @@ def draw(points: Sequence[Point]) -> Curve | None:
     if max(len(losses), len(evals)) < 2:
         return None
     x_low, x_high = min(step for step, _ in every), max(step for step, _ in every)
-    y_ticks = _ticks(min(0.0, *(loss for _, loss in every)), max(loss for _, loss in every))
+    y_ticks = ticks(min(0.0, *(loss for _, loss in every)), max(loss for _, loss in every))
     y_low, y_high = y_ticks[0], y_ticks[-1]
 
     def place(step: float, loss: float) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def draw(points: Sequence[Point]) -> Curve | None:
         loss=" ".join("{},{}".format(*place(step, loss)) for step, loss in losses),
         eval_loss=" ".join("{},{}".format(*place(step, loss)) for step, loss in evals),
         dots=tuple(place(step, loss) for step, loss in evals) if len(evals) <= 40 else (),
-        x_ticks=tuple(Tick(place(step, y_low)[0], f"{step:g}") for step in _ticks(x_low, x_high) if step <= x_high),
+        x_ticks=tuple(Tick(place(at, y_low)[0], f"{at:g}") for at in ticks(x_low, x_high) if x_low <= at <= x_high),
         y_ticks=tuple(Tick(place(x_low, loss)[1], f"{loss:g}") for loss in y_ticks),
         about=_about(losses, evals),
     )
@@ -85,7 +85,7 @@ def _thin(row: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return row[::stride] + ([row[-1]] if row and (len(row) - 1) % stride else [])
 
 
-def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round numbers, the first at or below `low`, the last at or above `high`."""
     span = (high - low) or 1.0
     power = 10.0 ** math.floor(math.log10(span / wanted))

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
 
+from ggship.evals import charts
 from ggship.evals import curve as curves
 from ggship.evals.gates import number
-from ggship.evals.marks import Shown, escape_odd, show, side_by_side
+from ggship.evals.marks import Piece, show
+from ggship.evals.pages import render_page
 from ggship.evals.reference import figures
-from ggship.evals.report import CaseReport, Gate, Report, Result
-from ggship.evals.summary import percent
-from ggship.settings import templates_dir
+from ggship.evals.report import Gate, Report
+from ggship.evals.rows import filters_of, rows_of
 
-MOST_CASES = 1_000  # the rest is in report.json; problems come first
-OPEN_CASES = 12
-ONE_LINE = 140
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A case as the page shows it. state: the worst that can be said of it; found: text that the search looks in."""
-
-    case: CaseReport
-    state: str
-    states: str
-    question: str
-    turns: tuple[tuple[str, Shown], ...]
-    tuned: Shown
-    base: Shown | None
-    found: str
-    open: bool
+# Control tokens as families of models write them: <|im_start|>, [INST], <<SYS>>, <s>, <start_of_turn>, <｜User｜>.
+_CONTROL = re.compile(
+    r"<[|｜][^\s<>]{1,60}[|｜]>|\[/?[A-Z_]{3,30}\]|<</?SYS>>|</?s>|<[a-z]+(?:_[a-z]+)+>|\[gMASK\]|<sop>"
+)
 
 
 def render_html(
@@ -47,113 +31,48 @@ def render_html(
 
     Speeds and the time only with `timings`: without them the same answers give the same bytes.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = templates_dir() / "report"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, figure=_figure, seen=escape_odd)
-    style = (folder / "report.css").read_text(encoding="utf-8")
-    script = (folder / "report.js").read_text(encoding="utf-8")
-    judged = _judged(report)
-    rows = [_row(case, state, place < OPEN_CASES) for place, (case, state) in enumerate(judged[:MOST_CASES])]
-    values: dict[str, Any] = {
-        "report": report,
-        "style": style,
-        "script": script,
-        "style_hash": _hash(style),
-        "script_hash": _hash(script),
-        "rows": rows,
-        "left_out": len(judged) - len(rows),
-        "states": _states(rows),
-        "gates": [(gate, _observed(gate, timings or gate in report.gates)) for gate in report.all_gates],
-        "curve": curves.draw(curve),
-        "provenance": list(provenance or report.provenance),
-        "figures": figures(report.reference) if report.reference else [],
-        "timings": timings,
-    }
-    return environment.get_template("report.html.j2").render(values)
-
-
-def _judged(report: Report) -> list[tuple[CaseReport, str]]:
-    """Every case with its state, problems first."""
-    regressions = set(report.comparison.regressions) if report.comparison else set()
-    order = {"error": 0, "regression": 1, "fail": 2, "gain": 3, "pass": 3, "asked": 3}
-    judged = [(case, _state(case, regressions)) for case in report.cases]
-    judged.sort(key=lambda pair: order[pair[1]])
-    return judged
-
-
-def _row(case: CaseReport, state: str, opened: bool) -> _Row:
-    tuned, base = show(case.tuned.text), None
-    if case.base is not None:
-        base, tuned = side_by_side(case.base.text, case.tuned.text)
-    question = " ".join(case.messages[-1]["content"].split())
-    if len(question) > ONE_LINE:
-        question = question[: ONE_LINE - 1] + "…"
-    texts = [case.id, *case.tags, *(turn["content"] for turn in case.messages), case.tuned.text]
-    texts += [case.base.text] if case.base else []
-    states = {state} | ({"fail"} if state == "regression" else set()) | ({"pass"} if state == "gain" else set())
-    return _Row(
-        case=case,
-        state=state,
-        states=" ".join(sorted(states | ({"changed"} if case.changed else set()))),
-        question=question,
-        turns=() if question == case.messages[-1]["content"] and len(case.messages) == 1 else _turns(case),
-        tuned=tuned,
-        base=base,
-        found=escape_odd(" ".join(" ".join(texts).split())[:4000].casefold()),
-        open=opened,
+    rows = rows_of(report)
+    rival = "Base" if report.rival == "base" else "Other"
+    fast, slow = report.timing.tuned, report.timing.base
+    sides = [("tuned", "Tuned", fast.seconds)] + ([("base", rival, slow.seconds)] if slow else [])
+    return render_page(
+        "report.html.j2",
+        {
+            "report": report,
+            "rival": rival,
+            "rows": rows,
+            "left_out": len(report.cases) - len(rows),
+            "filters": filters_of(rows),
+            "gates": [(gate, *_observed(gate, timings or gate in report.gates)) for gate in report.all_gates],
+            "curve": curves.draw(curve),
+            "latency": charts.latency(sides) if timings else None,
+            "prompt": list(_control(show(report.prompt.text).pieces)) if report.prompt else [],
+            "provenance": list(provenance or report.provenance),
+            "figures": figures(report.reference) if report.reference else [],
+            "timings": timings,
+        },
     )
 
 
-def _turns(case: CaseReport) -> tuple[tuple[str, Shown], ...]:
-    return tuple((turn["role"], show(turn["content"])) for turn in case.messages)
-
-
-def _state(case: CaseReport, regressions: set[str]) -> str:
-    results: tuple[Result | None, ...] = (case.tuned, case.base)
-    if any(result is not None and result.outcome == "error" for result in results):
-        return "error"
-    if not case.weight:
-        return "asked"
-    if case.id in regressions:
-        return "regression"
-    gained = case.tuned.outcome == "pass" and case.base is not None and case.base.outcome == "fail"
-    return "gain" if gained else case.tuned.outcome
-
-
-def _states(rows: Sequence[_Row]) -> list[tuple[str, str, int]]:
-    """The filters that would find something: (state, label, how many)."""
-    labels = {
-        "error": "Errors",
-        "regression": "Regressions",
-        "fail": "Failed",
-        "gain": "Gained",
-        "pass": "Passed",
-        "asked": "Not scored",
-        "changed": "Changed",
-    }
-    counts = {state: sum(state in row.states.split() for row in rows) for state in labels}
-    return [(state, label, counts[state]) for state, label in labels.items() if counts[state]]
-
-
-def _observed(gate: Gate, tell: bool) -> str:
+def _observed(gate: Gate, tell: bool) -> tuple[str, str, charts.Gauge | None]:
+    """What was observed, its interval, and both on a scale; of a gate on speed only where the page tells times."""
     if not tell:
-        return "in report.json"
+        return "in report.json", "", None
     if gate.observed is None:
-        return "nothing to observe"
-    return number(gate.observed) + (" ({:.2f} to {:.2f})".format(*gate.interval) if gate.interval else "")
+        return "nothing to observe", "", None
+    interval = "{:.2f} to {:.2f}".format(*gate.interval) if gate.interval else ""
+    return number(gate.observed), interval, charts.gauge(gate)
 
 
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _control(pieces: Sequence[Piece]) -> Iterator[tuple[str, str]]:
+    """(text, what it is): control, odd or nothing special."""
+    for piece in pieces:
+        if piece.odd:
+            yield piece.text, "odd"
+            continue
+        end = 0
+        for match in _CONTROL.finditer(piece.text):
+            yield piece.text[end : match.start()], ""
+            yield match.group(), "control"
+            end = match.end()
+        yield piece.text[end:], ""

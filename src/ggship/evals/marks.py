@@ -5,31 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rapidfuzz.distance import LCSseq
 
 from ggship.evals.metrics import UNSPACED
 
 SHOWN_CHARACTERS = 20_000
+MOST_PIECES = 2_000  # every other character odd, say: each takes a hundred bytes of a page
 COMPARED_TOKENS = 4_000  # the table of the comparison grows with the square
 UNLIKE = 0.25  # below this share of common tokens marks would only be noise
 
 # Controls other than line feed and tab, marks that turn the direction of writing or are never seen, tag characters.
 # Joiners (U+200C, U+200D) stay: Persian and emoji need them.
 _ODD = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "([\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f])(?:\\1{3,})?"  # a long run of the same one is told once, with its length
 )
 _TOKENS = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|\s+|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text. only: the other answer lacks it. odd: it stands for a character that cannot be seen."""
+    """A stretch of text. only: the other answer lacks it. odd: for how many that cannot be seen it stands."""
 
     text: str
     only: bool = False
-    odd: bool = False
+    odd: int = 0
+
+    @property
+    def length(self) -> int:
+        """In characters of what the model said."""
+        return self.odd or len(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +47,12 @@ class Shown:
     left_out: int = 0
 
 
-def visible(character: str) -> str:
-    """What stands for a character that cannot be seen: U+202E. In letters, since few fonts have the pictures."""
-    return f"U+{ord(character):04X}"
+def visible(characters: str) -> str:
+    """What stands for a character that cannot be seen: U+202E. In letters, since few fonts have the pictures.
+
+    Of a run of the same one: U+0000×512.
+    """
+    return f"U+{ord(characters[0]):04X}" + (f"×{len(characters)}" if len(characters) > 1 else "")
 
 
 def escape_odd(text: str) -> str:
@@ -50,17 +60,17 @@ def escape_odd(text: str) -> str:
     return _ODD.sub(lambda match: visible(match.group()), text)
 
 
-def show(text: str) -> Shown:
-    """The text in pieces, cut where it is too long to be read."""
-    return Shown(tuple(_pieces(text[:SHOWN_CHARACTERS])), max(0, len(text) - SHOWN_CHARACTERS))
+def show(text: str, limit: int = SHOWN_CHARACTERS) -> Shown:
+    """The text in pieces, cut after `limit` characters or MOST_PIECES: nobody reads on."""
+    return _shown(_pieces(text[:limit]), text)
 
 
-def side_by_side(left: str, right: str) -> tuple[Shown, Shown]:
+def side_by_side(left: str, right: str, limit: int = SHOWN_CHARACTERS) -> tuple[Shown, Shown]:
     """Both texts in pieces, with what the other lacks marked; unmarked where they have too little in common."""
-    pair = left[:SHOWN_CHARACTERS], right[:SHOWN_CHARACTERS]
+    pair = left[:limit], right[:limit]
     first, second = (_TOKENS.findall(text) for text in pair)
     if pair[0] == pair[1] or max(len(first), len(second)) > COMPARED_TOKENS:
-        return show(left), show(right)
+        return show(left, limit), show(right, limit)
     kept_left, kept_right = [False] * len(first), [False] * len(second)
     for block in LCSseq.opcodes(first, second):
         if block.tag == "equal":
@@ -69,11 +79,13 @@ def side_by_side(left: str, right: str) -> tuple[Shown, Shown]:
     words = sum(not token.isspace() for token in (*first, *second))
     common = 2 * sum(kept and not token.isspace() for kept, token in zip(kept_left, first, strict=True))
     if not words or common / words < UNLIKE:
-        return show(left), show(right)
-    return (
-        Shown(tuple(_marked(first, kept_left)), max(0, len(left) - SHOWN_CHARACTERS)),
-        Shown(tuple(_marked(second, kept_right)), max(0, len(right) - SHOWN_CHARACTERS)),
-    )
+        return show(left, limit), show(right, limit)
+    return _shown(_marked(first, kept_left), left), _shown(_marked(second, kept_right), right)
+
+
+def _shown(pieces: Iterator[Piece], text: str) -> Shown:
+    kept = tuple(islice(pieces, MOST_PIECES))
+    return Shown(kept, len(text) - sum(piece.length for piece in kept))
 
 
 def _marked(tokens: Sequence[str], kept: Sequence[bool]) -> Iterator[Piece]:
@@ -95,7 +107,7 @@ def _pieces(text: str, only: bool = False) -> Iterator[Piece]:
     for match in _ODD.finditer(text):
         if match.start() > end:
             yield Piece(text[end : match.start()], only)
-        yield Piece(visible(match.group()), only, odd=True)
+        yield Piece(visible(match.group()), only, odd=len(match.group()))
         end = match.end()
     if end < len(text):
         yield Piece(text[end:], only)

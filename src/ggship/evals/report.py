@@ -191,6 +191,14 @@ class Instrument:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """The text that the server really put before the tuned model for this case, its control tokens in letters."""
+
+    case: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the tuned model may go live; reasons: one line for each thing that stands against it."""
 
@@ -205,6 +213,7 @@ class Report:
     rival: what `base` and its answers stand for: the model's own base, or another model that it was compared with.
     provenance: what the reader wants to know of where the model came from, as (name, value). reference: the package
     held against base and adapter in Transformers and PEFT; None until `ggship verify --reference` did that.
+    prompt: of one case, as an example; None where the endpoint cannot tell.
     """
 
     suite: str
@@ -222,6 +231,7 @@ class Report:
     provenance: tuple[tuple[str, str], ...] = ()
     reference: Reference | None = None
     instruments: tuple[Instrument, ...] = ()
+    prompt: Prompt | None = None
     verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
 
     @property

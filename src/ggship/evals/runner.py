@@ -14,6 +14,7 @@ from ggship.evals.instruments import Instruments
 from ggship.evals.judging import check_needs, judge_case, needs_of
 from ggship.evals.kept import Answers, Forgetful, Kept, question_of
 from ggship.evals.pace import at_once, times_matter
+from ggship.evals.rendered import rendered_prompt
 from ggship.evals.report import CaseReport, Instrument, Outcome, Report, Result, Rival, Score, Timing
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import Endpoint
@@ -109,6 +110,7 @@ def evaluate(
         ),
         rival=rival,
         instruments=tuple(used),
+        prompt=rendered_prompt(tuned, suite.cases, cases),
     )
     return judged(report, rules)
 
