@@ -50,6 +50,7 @@ class Model:
     label = model = "m"
     def digest(self): return "d1"
     def setting(self): return {}
+    def render(self, messages): return None
     def chat(self, messages, options):
         question = messages[-1]["content"]
         with open(sys.argv[2], "a") as log:
