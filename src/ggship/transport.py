@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ggship import __version__
+from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, ServerSilent, ServerUnreachable, UsageError
 
 # httpx imports a command line of its own, with rich and pygments, where those are installed, and does without where
@@ -27,6 +28,7 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 600.0
 WRITE_SECONDS = 60.0  # without a byte taken: a server thinks before it answers, never before it reads
 LINE_BYTES = 64 << 20
+ANSWER_BYTES = 512 << 20
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy")
 AGAIN = "look after the server, then run the same command again: what is done is not done twice"
 
@@ -91,7 +93,8 @@ class Transport:
     """Talks HTTP to one server. Follows no redirect: a secret must never travel to a host the user did not name.
 
     read_seconds, write_seconds: how long nothing may come, or be taken. `handler` replaces the network: a function from
-    Sent to Reply, for tests. Raises UsageError where the proxy that the environment names cannot be used.
+    Sent to Reply, for tests; clock: what `within` is measured by. Raises UsageError where the proxy that the
+    environment names cannot be used.
     """
 
     def __init__(
@@ -102,7 +105,9 @@ class Transport:
         read_seconds: float = READ_SECONDS,
         write_seconds: float = WRITE_SECONDS,
         handler: Handler | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self.base_url = base_url.rstrip("/")
         self._write_seconds = write_seconds
         try:
@@ -155,26 +160,38 @@ class Transport:
 
     @contextmanager
     def stream(
-        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        within: float | None = None,
     ) -> Iterator[tuple[Reply, Iterator[str]]]:
         """Send one request and give (status and headers, lines of the body as they come).
 
         A line ends with a newline and with nothing else: JSON has U+2028 and its like inside texts. Where the status is
-        an error, the Reply carries the whole body and there are no lines. Raises ServerError for a line without end.
+        an error, the Reply carries the whole body and there are no lines. within: seconds that all of it may take, and
+        then it may not be endless either. Raises ServerError for a line, or an answer, without end.
         """
         with (
             self._errors(method, path),
             self._client.stream(method, self.base_url + path, json=json, headers=dict(headers or {})) as response,
         ):
             if response.is_success:
-                yield _reply(response, b""), self._lines(response, method, path)
+                yield _reply(response, b""), self._lines(response, method, path, within)
             else:
                 yield _reply(response, response.read()), iter(())
 
-    def _lines(self, response: httpx.Response, method: str, path: str) -> Iterator[str]:
-        left = bytearray()
+    def _lines(self, response: httpx.Response, method: str, path: str, within: float | None) -> Iterator[str]:
+        left, began, total = bytearray(), self._clock.monotonic(), 0
         with self._errors(method, path):
             for data in response.iter_bytes():
+                total += len(data)
+                if within is not None and (self._clock.monotonic() - began > within or total > ANSWER_BYTES):
+                    raise ServerError(
+                        "the server's answer has no end", where=f"{method} {self.base_url}{path}", status=200
+                    )
                 *whole, rest = data.split(b"\n")
                 for line in whole:
                     yield (left + line).decode("utf-8", "replace")

@@ -51,6 +51,8 @@ def test_the_openai_dialect_is_asked_and_understood():
         "seed": 42,
         "max_tokens": 9,
         "stop": ["##"],
+        "stream": True,
+        "stream_options": {"include_usage": True},
     }
 
 

@@ -16,6 +16,7 @@ from ggship.cores import cores
 from ggship.digests import digest_of, sha256_file
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded_process import COMMAND, Child, Load
+from ggship.runtimes.gathering import ANSWER_SECONDS, Gathering
 from ggship.runtimes.model import (
     ENABLE_THINKING,
     Answer,
@@ -30,7 +31,6 @@ from ggship.runtimes.model import (
 )
 from ggship.runtimes.names import check_model_name, full_name
 from ggship.runtimes.ollama_errors import error_text
-from ggship.runtimes.wire import gather, tool_calls
 
 DEFAULT_CONTEXT = 4096
 # The tuned model and its base, asked in turn.
@@ -193,9 +193,9 @@ class EmbeddedEndpoint:
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
         spec = self._runtime.spec(self.model)
-        began = self._clock.monotonic()
+        gathering = Gathering(self.label, options, self._clock)
         child = self._runtime.child(_load(spec, options.num_ctx))
-        loaded = self._clock.monotonic()
+        loaded = gathering.seconds
         own = spec.parameters.get("stop") or ()
         stops = [*((own,) if isinstance(own, str) else own), *options.stop]
         body: dict[str, Any] = {
@@ -216,33 +216,23 @@ class EmbeddedEndpoint:
         if options.tools:
             body["tools"] = list(options.tools)
             self._require_tools(child, body)
-        text, thinking = [], []
-        calls: dict[int, dict[str, Any]] = {}
-        first: float | None = None
         finish = ""
         usage: Mapping[str, Any] = {}
         for piece in self._pieces(child, body):
             usage = piece.get("usage") or usage
+            gathering.add()
             for choice in piece.get("choices") or []:
                 delta = choice.get("delta") or {}
-                if first is None and delta.get("content"):
-                    first = self._clock.monotonic() - began
-                text.append(str(delta.get("content") or ""))
-                thinking.append(str(delta.get("reasoning_content") or ""))
-                gather(calls, delta.get("tool_calls") or ())
+                gathering.add(str(delta.get("content") or ""), str(delta.get("reasoning_content") or ""))
+                gathering.call(delta.get("tool_calls") or ())
                 finish = choice.get("finish_reason") or finish
         if not finish:
             raise ServerError("the embedded runtime's answer broke off", where=self.label, hint="run it again")
-        return Answer(
-            text="".join(text),
-            finish=str(finish),
-            seconds=self._clock.monotonic() - began,
+        return gathering.answer(
+            str(finish),
             prompt_tokens=usage.get("prompt_tokens"),
             tokens=usage.get("completion_tokens"),
-            first_token_seconds=first,
-            load_seconds=loaded - began,
-            thinking="".join(thinking),
-            tool_calls=tool_calls([calls[index] for index in sorted(calls)], self.label),
+            load_seconds=loaded,
         )
 
     def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
@@ -286,7 +276,10 @@ class EmbeddedEndpoint:
         return {"embedded": embedded_version(), "think": self._think}
 
     def _pieces(self, child: Child, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        with child.watched() as http, http.stream("POST", "/v1/chat/completions", json=dict(body)) as (reply, lines):
+        with (
+            child.watched() as http,
+            http.stream("POST", "/v1/chat/completions", json=dict(body), within=ANSWER_SECONDS) as (reply, lines),
+        ):
             if not reply.ok:
                 raise self._refusal(reply.status, reply.text())
             for line in lines:

@@ -10,14 +10,16 @@ from urllib.parse import SplitResult, urlsplit
 from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, UsageError
 from ggship.runtimes.cliffs import SAME_TOKENS_BEFORE_ABORT
+from ggship.runtimes.gathering import Gathering
 from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint, Message, PromptTokens, Tools
 from ggship.runtimes.ollama_api import OllamaClient
-from ggship.runtimes.ollama_errors import error_text
+from ggship.runtimes.ollama_errors import error_text, retry_after
+from ggship.runtimes.openai_chat import OpenAIChat
 from ggship.runtimes.shown import parameters
 from ggship.runtimes.streaming import AnswerStream, OllamaStream, OpenAIStream
-from ggship.runtimes.wire import ollama_turns, tool_calls, vectors
+from ggship.runtimes.wire import ollama_turns, vectors
 from ggship.secrets import HIDDEN, Secret, may_travel, read_secret
-from ggship.transport import Transport
+from ggship.transport import Reply, Transport
 
 _NANO = 1e-9
 KEY = "GGSHIP_API_KEY"
@@ -42,34 +44,25 @@ class OllamaEndpoint:
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
         request = self.request(messages, options)
-        began = self._clock.monotonic()
-        first: float | None = None
-        text, thinking = [], []
+        gathering = Gathering(self.label, options, self._clock)
         calls: list[Any] = []
         last: Mapping[str, Any] = {}
         try:
             for piece in self._client.chat_stream(request):
                 message = piece.get("message") or {}
-                if first is None and message.get("content"):
-                    first = self._clock.monotonic() - began
-                text.append(str(message.get("content") or ""))
-                thinking.append(str(message.get("thinking") or ""))
+                gathering.add(str(message.get("content") or ""), str(message.get("thinking") or ""))
                 calls += message.get("tool_calls") or []
                 last = piece
         except ServerError:
-            if not (_stuck(text) or _stuck(thinking)):
+            if not (_stuck(gathering.text) or _stuck(gathering.thinking)):
                 raise
             last = {"done_reason": "repeating"}  # what the model did is known: the server gave up on its loop
-        return Answer(
-            text="".join(text),
-            finish=str(last.get("done_reason") or "stop"),
-            seconds=self._clock.monotonic() - began,
+        return gathering.answer(
+            str(last.get("done_reason") or "stop"),
             prompt_tokens=last.get("prompt_eval_count"),
             tokens=last.get("eval_count"),
-            first_token_seconds=first,
             load_seconds=last["load_duration"] * _NANO if "load_duration" in last else None,
-            thinking="".join(thinking),
-            tool_calls=tool_calls(calls, self.label),
+            calls=calls,
         )
 
     def request(self, messages: Sequence[Message], options: ChatOptions) -> dict[str, Any]:
@@ -187,19 +180,11 @@ class OpenAIEndpoint:
         headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
         # llama-server closes a connection that was idle for 5 seconds, now and then just when the next question comes.
         self._http = transport or Transport(self.url, headers={**headers, "Connection": "close"})
+        self._chat = OpenAIChat(self._http, self.label, self._clock, refusal=self._refusal, odd=self._odd)
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
-        """Ask, in one piece: not every server streams its token counts."""
-        body = self.request(messages, options)
-        began = self._clock.monotonic()
-        reply = self._http.request("POST", "/chat/completions", json=body)
-        if reply.status == 400 and "max_completion_tokens" in reply.text():
-            body["max_completion_tokens"] = body.pop("max_tokens")
-            reply = self._http.request("POST", "/chat/completions", json=body)
-        seconds = self._clock.monotonic() - began
-        if not reply.ok:
-            raise self._refusal(reply.status, reply.text())
-        return self._answer(reply.json(), seconds)
+        """Ask. Streamed where the server streams, so that the time of the first word is known."""
+        return self._chat.ask(self.request(messages, options), options)
 
     def request(self, messages: Sequence[Message], options: ChatOptions) -> dict[str, Any]:
         """What `chat` asks /chat/completions."""
@@ -239,7 +224,7 @@ class OpenAIEndpoint:
         """A vector for each text, of the model's own length. ServerError where the server makes none."""
         reply = self._http.request("POST", "/embeddings", json={"model": self.model, "input": list(texts)})
         if not reply.ok:
-            raise self._refusal(reply.status, reply.text())
+            raise self._refusal(reply)
         value = reply.json()
         rows = value.get("data") if isinstance(value, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -250,28 +235,14 @@ class OpenAIEndpoint:
         """Drop the connections."""
         self._http.close()
 
-    def _answer(self, value: Any, seconds: float) -> Answer:
-        try:
-            choice = value["choices"][0]
-            message = choice["message"]
-            usage = value.get("usage") or {}
-            return Answer(
-                text=_text(message.get("content")),
-                finish=str(choice.get("finish_reason") or "stop"),
-                seconds=seconds,
-                prompt_tokens=usage.get("prompt_tokens"),
-                tokens=usage.get("completion_tokens"),
-                thinking=str(message.get("reasoning_content") or message.get("reasoning") or ""),
-                tool_calls=tool_calls(message.get("tool_calls") or (), self.label),
-            )
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ServerError(
-                f"{self.label} did not answer as the OpenAI dialect does",
-                where=self._clean(str(value)),
-                hint="is the address complete? It usually ends in /v1",
-            ) from error
+    def _odd(self, text: str) -> ServerError:
+        return ServerError(
+            f"{self.label} did not answer as the OpenAI dialect does",
+            where=self._clean(text),
+            hint="is the address complete? It usually ends in /v1",
+        )
 
-    def _refusal(self, status: int, body: str) -> ServerError:
+    def _refusal(self, reply: Reply) -> ServerError:
         hints = {
             401: f"set {KEY} (or {KEY}_FILE) to the key of that server; of two servers, only the first is sent it",
             403: "the key may not use that model",
@@ -279,10 +250,11 @@ class OpenAIEndpoint:
             429: "the server wants fewer requests: try again later",
         }
         return ServerError(
-            f"{self.label} answers HTTP {status}",
-            where=self._clean(error_text(body)),
-            hint=hints.get(status, "try again in a moment" if status >= 500 else ""),
-            status=status,
+            f"{self.label} answers HTTP {reply.status}",
+            where=self._clean(error_text(reply.text())),
+            hint=hints.get(reply.status, "try again in a moment" if reply.status >= 500 else ""),
+            status=reply.status,
+            retry_after=retry_after(reply.headers),
         )
 
     def _clean(self, text: str) -> str:
@@ -360,10 +332,3 @@ def _stuck(pieces: Sequence[str]) -> bool:
     """Whether the words end in so many equal tokens that Ollama drops the answer. Pieces of thoughts have no words."""
     tail = [piece.strip() for piece in [piece for piece in pieces if piece][-SAME_TOKENS_BEFORE_ABORT:]]
     return len(tail) == SAME_TOKENS_BEFORE_ABORT and len(set(tail)) == 1
-
-
-def _text(content: Any) -> str:
-    """The words of a message: a string, or a list of parts of which some are text."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return str(content or "")

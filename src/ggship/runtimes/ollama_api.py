@@ -14,6 +14,7 @@ from typing import Any
 
 from ggship.clock import Clock, SystemClock
 from ggship.errors import GgshipError, ServerError
+from ggship.runtimes.gathering import ANSWER_SECONDS
 from ggship.runtimes.hosts import parse_ollama_host
 from ggship.runtimes.model import Progress, Tools
 from ggship.runtimes.names import check_model_name, full_name, suggest_name
@@ -217,8 +218,10 @@ class OllamaClient:
         return value
 
     @contextmanager
-    def _stream(self, path: str, request: Mapping[str, Any], action: str) -> Iterator[Iterator[Event]]:
-        with self._http.stream("POST", path, json={**request, "stream": True}) as (reply, lines):
+    def _stream(
+        self, path: str, request: Mapping[str, Any], action: str, within: float | None = None
+    ) -> Iterator[Iterator[Event]]:
+        with self._http.stream("POST", path, json={**request, "stream": True}, within=within) as (reply, lines):
             if not reply.ok:
                 raise refusal(reply, self.url, action)
             yield self._decoded(lines, action)
@@ -265,7 +268,7 @@ class OllamaClient:
         action = f"answer as {request.get('model')}"
         for wait in (*WAITS, None):
             try:
-                with self._stream(path, request, action) as events:
+                with self._stream(path, request, action, ANSWER_SECONDS) as events:
                     done = False
                     for event in events:
                         done = bool(event.get("done"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ggship.errors import AdaptersRefused, GgshipError, ServerError
@@ -34,7 +37,22 @@ def refusal(reply: Reply, url: str, action: str) -> GgshipError:
             hint="reach it as 127.0.0.1 or localhost, or start it with OLLAMA_HOST=0.0.0.0",
             status=403,
         )
-    return explain(text or f"HTTP {reply.status} with an empty body", url, action, reply.status)
+    error = explain(text or f"HTTP {reply.status} with an empty body", url, action, reply.status)
+    if isinstance(error, ServerError):
+        error.retry_after = retry_after(reply.headers)
+    return error
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that a reply's Retry-After asks to wait, whether it names them or a date (RFC 9110, 10.2.3)."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, (date - (now or datetime.now(date.tzinfo))).total_seconds())
 
 
 def explain(text: str, url: str, action: str, status: int | None = None) -> GgshipError:
