@@ -128,6 +128,8 @@ def decide(options: PackageOptions, run: Run, base: Base, runtime: Runtime | Non
     base_file = strategy == "adapter" and not served_by_name
     if base.own_prompt and base.from_name is None:
         reasons.append(("base", f"the weights of {base.ollama_name} alone: its {base.own_prompt} would win over ours"))
+    elif base.own_prompt and strategy == "adapter":
+        reasons.append(("base", f"its {base.own_prompt} is inherited and wins over a TEMPLATE: the proof will tell"))
     if base_file or strategy == "merge":
         _need_weights(base, "merging" if strategy == "merge" else "a package that no server serves the base for")
     if route.kind == "peft":

@@ -72,6 +72,7 @@ def base_from_ollama(
         metadata=metadata,
         # A Go template is no Jinja: only the model's own template, which newer servers show, can be taken.
         chat_template=template if isinstance(template, str) and "{%" in template else None,
+        own_prompt=own_prompt(shown),
     )
 
 

@@ -95,7 +95,10 @@ class ProveStage:
             )
         hint = "nothing was promoted; --template names the prompt of training where this is not it"
         job = self._job
-        if job.plan.strategy == "adapter" and job.prompt.go and _overridden(job.prompt.go, job.base.chat_template):
+        if job.plan.strategy == "adapter" and not job.plan.base_file and job.base.own_prompt:
+            # server/create.go: what FROM a name brings along cannot be switched off
+            hint = f"{job.base.own_prompt} of {job.base.ref} wins over a TEMPLATE; give its weights: --base FILE.gguf"
+        elif job.plan.strategy == "adapter" and job.prompt.go and _overridden(job.prompt.go, job.base.chat_template):
             # server/images.go, shouldPreferChatTemplate: the base's Jinja can do more than a TEMPLATE of ours
             hint = "the server prefers the base's own chat template; --strategy merge puts training's into the model"
         return PromptMismatch(
