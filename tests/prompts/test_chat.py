@@ -27,7 +27,12 @@ def render(text: str, **options: object) -> str:
         ("{{ messages[0].update(role='x') }}", 1, "update"),
         ("{% for i in range(500) %}\n{% for j in range(500) %}a{% endfor %}{% endfor %}", 2, "turns"),
         ("{% for i in range(99999999) %}{% endfor %}", 1, "Range too big"),
-        ("{% include 'secret' %}", 1, "no loader"),
+        ("\n{% include 'secret' %}", 2, "another file"),
+        ("{% import 'secret' as s %}", 1, "another file"),
+        ("\n{{ 'x' * 100000000 }}", 2, "makes more than"),
+        ("\n{{ [0] * 100000000 }}", 2, "makes more than"),
+        ("\n{{ 7 ** 100000000 }}", 2, "makes more than"),
+        ("\n{{ '%1000000000d' % 1 }}", 2, "makes more than"),
         ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", 1, "recursion"),
         ("one\n{% if %}", 2, "no valid Jinja"),
         ("one\n\n{{ messages[7].content }}", 3, "has no element 7"),
@@ -44,7 +49,12 @@ def test_what_a_template_does_wrong_is_said_with_its_line(text, line, words):
 
 def test_output_without_end_is_refused():
     with pytest.raises(BadFile, match="longer than 2000000 characters"):
-        render("{{ 'a' * 3000000 }}")
+        render("{{ range(90000) | join('a' * 90) }}")
+
+
+def test_honest_arithmetic_is_left_alone():
+    text = "{{ '=' * 40 }}{{ 2 ** 10 }}{{ 3 * 4 }}{{ '%s %05d' % ('a', 7) }}{{ 7 % 4 }}{{ [1] * 2 }}{{ 2.5 * 2 }}"
+    assert render(text) == "=" * 40 + "102412a 000073[1, 1]5.0"
 
 
 def test_taking_all_memory_is_an_error_that_nothing_goes_on_after():

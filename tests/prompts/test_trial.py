@@ -31,6 +31,12 @@ def test_taking_all_memory_or_time_is_refused(text):
     assert caught.value.where == "chat_template.jinja"
 
 
+@pytest.mark.parametrize("text", ["", "You are a lawyer.", "{{ bos_token }}"])
+def test_one_that_leaves_the_question_out_is_refused(text):
+    with pytest.raises(BadFile, match="leaves the question out"):
+        check_template(ChatTemplate(text, "<s>", source="chat_template.jinja"))
+
+
 def test_what_the_child_finds_is_said_with_its_line():
     with pytest.raises(BadFile) as caught:
         check_template(ChatTemplate("\n{{ messages[0].content", source="chat_template.jinja"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sized
 from datetime import datetime
 from functools import lru_cache
@@ -10,16 +11,18 @@ from itertools import islice
 from types import CodeType
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, Undefined, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 MAX_OUTPUT = 2_000_000  # characters
 MAX_TURNS = 200_000  # turns of all loops together
 MAX_TEXT = 1_000_000  # characters of the template itself
+_WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{5}|\*)")  # a width in a format: %100000d, %*d
 
 
 class RaisedByTemplate(TemplateError):
@@ -58,11 +61,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     def __init__(self, now: datetime) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+        # Not optimized: what Jinja works out while it compiles is bounded by nothing.
+        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, extensions=[_Generation, loopcontrols])
         self._turns = 0
         self.filters["tojson"] = _tojson
         self.filters["ggship_counted"] = self._counted
         self.globals.update(raise_exception=_raise, strftime_now=now.strftime, namespace=_Namespace)
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """The few operators by which a short template makes something huge."""
+        if _huge(operator, left, right):
+            raise TooMuch(f"a {operator} in it makes more than {MAX_OUTPUT} characters")
+        return super().call_binop(context, operator, left, right)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         """Refuse at once; Jinja itself would print nothing in its place."""
@@ -101,9 +113,24 @@ def _code(text: str) -> CodeType:
     """Compiled once for all renderings: the code looks filters and globals up in the environment it is run in."""
     sandbox = Sandbox(datetime.min)
     tree = sandbox.parse(text)
+    for other in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        word = type(other).__name__.lower()
+        raise TemplateSyntaxError(f"{word} of another file, and a chat template has none", other.lineno)
     for loop in tree.find_all(nodes.For):
         loop.iter = nodes.Filter(loop.iter, "ggship_counted", [], [], None, None, lineno=loop.lineno)
     return sandbox.compile(tree)
+
+
+def _huge(operator: str, left: Any, right: Any) -> bool:
+    """Whether the result is larger than anything in a prompt; wrong operands are left to Python to refuse."""
+    if operator == "%":
+        return isinstance(left, str) and _WIDE.search(left) is not None
+    if operator == "**":
+        return isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_OUTPUT
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, int) and isinstance(other, Sized):
+            return one * len(other) > MAX_OUTPUT
+    return isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_OUTPUT
 
 
 def _raise(message: str) -> NoReturn:

@@ -88,11 +88,10 @@ def main(file: str) -> int:
 def _tried(chat: ChatTemplate) -> GgshipError | None:
     """What is wrong with the template; None where it renders at least one conversation."""
     refused: GgshipError | None = None
-    rendered = 0
+    rendered: set[str] = set()
     for probe in PROBES:
         try:
-            chat.render(probe.messages)
-            rendered += 1
+            rendered.add(chat.render(probe.messages))
         except TemplateRefused as error:
             refused = error
         except BadFile as error:
@@ -100,6 +99,12 @@ def _tried(chat: ChatTemplate) -> GgshipError | None:
             break
     if not rendered:
         return refused
+    if len(rendered) == 1 and refused is None:
+        return BadFile(
+            "the chat template leaves the question out: it renders every conversation alike",
+            where=chat.source,
+            hint="is it the whole file? Name another with --template",
+        )
     with contextlib.suppress(BadFile):  # whether these can be made of it is not asked here
         chat, _ = match_thinking(chat)
         gguf_chat_template(chat)
