@@ -82,6 +82,7 @@ def eval(
     from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
+    from ggship.evals.review.store import Reviews
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
@@ -106,6 +107,7 @@ def eval(
             used=used,
             kept=kept,
             concurrency=concurrency,
+            people=Reviews(asked.tuned.label).humans,
         )
         steps.done(summary_rows(report)[0][1])
     if kept.trouble:
