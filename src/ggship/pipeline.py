@@ -141,6 +141,22 @@ def run_stages(
     return Outcome(facts, tuple(ran))
 
 
+def pending(stages: Sequence[Stage], place: Place) -> tuple[str, ...]:
+    """The names of the stages that `run_stages` would run now: of the first that is not done, and of all behind it,
+    since what they would be made of is not known yet. Changes nothing.
+    """
+    ledger = _Ledger.read(place.root / "ledger.json")
+    facts: dict[str, Facts] = {}
+    for number, stage in enumerate(stages):
+        key = stage.key(facts)
+        entry = ledger.entries.get(stage.name)
+        done = entry is not None and entry["key"] == key and _locate(entry["outputs"], place) is not None
+        if entry is None or not done or not stage.check(entry["facts"]):
+            return tuple(later.name for later in stages[number:])
+        facts[stage.name] = entry["facts"]
+    return () if place.final.is_dir() else ("settle",)
+
+
 def enter_again(place: Place, folder: Path, before: Mapping[str, str]) -> None:
     """Enter the new digests of outputs that were rewritten in the finished package, so that they are not made again.
 

@@ -28,7 +28,7 @@ class PackageOptions:
     """What the user asked `ggship package` for. Paths are as given; None means: let ggship decide.
 
     more: further runs of the same base, to be added up with `run`. weight: that of `run`. scale: of the whole update.
-    concurrency, fresh: how the suite is asked (evals/runner.py, evals/kept.py).
+    gates: rules beside those of the suite. concurrency, fresh: how the suite is asked (evals/runner.py, evals/kept.py).
     """
 
     run: Path
@@ -46,6 +46,7 @@ class PackageOptions:
     template: str | None = None
     parameters: tuple[str, ...] = ()
     suite: Path | None = None
+    gates: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     judge: str | None = None

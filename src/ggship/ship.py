@@ -117,15 +117,15 @@ def prepare(
 def _questions(options: PackageOptions) -> tuple[Suite | None, tuple[Instrument, ...]]:
     """The suite that the user named, with its tags and plugins: refused now where it could not be judged later."""
     if not options.suite or not options.evaluate:
-        if options.tags or options.plugins:
-            raise UsageError("--tag and --plugins are for a suite", hint="name it with --suite FILE")
+        if options.tags or options.plugins or options.gates:
+            raise UsageError("--tag, --gate and --plugins are for a suite", hint="name it with --suite FILE")
         return None, ()
     from ggship.evals.graders import Graders
-    from ggship.evals.load import keep_tagged, load_suite
+    from ggship.evals.load import add_gates, keep_tagged, load_suite
     from ggship.evals.plugins import load_plugins
 
     plugins = load_plugins(options.plugins)
-    suite = keep_tagged(load_suite(options.suite), options.tags)
+    suite = add_gates(keep_tagged(load_suite(options.suite), options.tags), options.gates)
     Graders(options.judge, options.embedder, options.judge_prompt).check(suite)
     return suite, plugins
 

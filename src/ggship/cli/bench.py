@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ggship.cli.eval import Rules
-from ggship.cli.options import host_option, json_option
+from ggship.cli.options import Rules, host_option, json_option
 from ggship.cli.terminal import Steps, Terminal
 from ggship.errors import GateFailed, ServerError
 

@@ -13,6 +13,7 @@ from ggship.cli.options import (
     base_option,
     concurrency_option,
     fresh_option,
+    gate_option,
     host_option,
     json_option,
     suite_options,
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from ggship.evals.report import Report
 
 
-class Rules(click.types.StringParamType):
-    """Rules as they are; in an environment variable each on a line, or with semicolons: spaces are part of a rule."""
-
-    name = "rule"
-
-    def split_envvar_value(self, rv: str) -> list[str]:
-        """The rules of the variable."""
-        return [rule for part in rv.splitlines() for rule in (piece.strip() for piece in part.split(";")) if rule]
-
-
 @click.command()
 @click.argument("model", metavar="NAME|PACKAGE|URL#MODEL|hf:RUN")
 @click.option("--suite", type=click.Path(path_type=Path), help="Other questions than the package's.")
@@ -43,14 +34,7 @@ class Rules(click.types.StringParamType):
 )
 @base_option
 @allow_pickle_option
-@click.option(
-    "--gate",
-    "gates",
-    multiple=True,
-    type=Rules(),
-    metavar="EXPR",
-    help="One more rule: 'pass_rate >= 0.9'. Several in the variable: with semicolons.",
-)
+@gate_option
 @suite_options
 @concurrency_option
 @fresh_option
@@ -82,7 +66,6 @@ def eval(
     from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
-    from ggship.evals.review.store import Reviews
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
@@ -107,7 +90,6 @@ def eval(
             used=used,
             kept=kept,
             concurrency=concurrency,
-            people=Reviews(asked.tuned.label).humans,
         )
         steps.done(summary_rows(report)[0][1])
     if kept.trouble:

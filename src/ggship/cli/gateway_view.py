@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ggship.gateways.book import Known
     from ggship.package import PackageInfo
 
-KINDS = ["auto", "one-api", "new-api", "litellm"]
+KINDS = ["auto", "one-api"]
 
 
 def where_options(command: Command) -> Command:
@@ -140,12 +140,6 @@ def no_channel(name: str, gateway: Gateway) -> UnknownName:
 def note(terminal: Terminal) -> Callable[[str], None]:
     """Each step as one line on stderr."""
     return lambda text: terminal.note(f"{text} ...")
-
-
-def warn_restart(terminal: Terminal, gateway: Gateway, name: str) -> None:
-    """Where what was written is read only at the next start."""
-    if gateway.traits.restart:
-        terminal.warn(f"LiteLLM reads this file when it starts: restart it, then `ggship gateway probe {name}`")
 
 
 def row(channel: Channel) -> dict[str, Any]:

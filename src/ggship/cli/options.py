@@ -105,6 +105,26 @@ tag_option = click.option(
 )
 
 
+class Rules(click.types.StringParamType):
+    """Rules as they are; in an environment variable each on a line, or with semicolons: spaces are part of a rule."""
+
+    name = "rule"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The rules of the variable."""
+        return [rule for part in rv.splitlines() for rule in (piece.strip() for piece in part.split(";")) if rule]
+
+
+gate_option = click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    type=Rules(),
+    metavar="EXPR",
+    help="One more rule: 'pass_rate >= 0.9'. Several in the variable: with semicolons.",
+)
+
+
 def suite_options(command: Command) -> Command:
     """What every command that asks a suite has: --tag, --plugins, and the models that judge."""
     for option in (*reversed(judge_options), plugins_option, tag_option):

@@ -14,6 +14,7 @@ from ggship.cli.options import (
     converter_option,
     force_option,
     fresh_option,
+    gate_option,
     host_option,
     json_option,
     outtype_option,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     help="A Modelfile parameter, before what training recorded (several: repeat it).",
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="Questions that must be passed.")
+@gate_option
 @suite_options
 @concurrency_option
 @fresh_option

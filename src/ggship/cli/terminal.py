@@ -43,6 +43,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self.as_json = False
+        self._collected: list[Any] | None = None
         self._console: Console | None = None
         self._errors: Console | None = None
 
@@ -91,13 +92,32 @@ class Terminal:
         return str(click.prompt(question, default="", show_default=False, err=True)).strip()
 
     def document(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
-        """The one JSON document of `--json`, on stdout."""
+        """The one JSON document of `--json`, on stdout; or one of several that become one, see `collected`."""
+        if self._collected is not None:
+            self._collected.append(value)
+            return
         text = json.dumps(value, ensure_ascii=False, indent=2)
         try:
             text.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:  # half a surrogate pair, or a stdout that knows few characters
             text = json.dumps(value, indent=2)
         sys.stdout.write(text + "\n")
+
+    @contextmanager
+    def collected(self, *, as_json: bool | None = None) -> Iterator[list[Any]]:
+        """The documents that commands would print meanwhile, for one that runs several of them.
+
+        as_json: whether they are to, whatever the user asked for.
+        """
+        before = self._collected, self.as_json
+        documents: list[Any] = []
+        self._collected = documents
+        if as_json is not None:
+            self.as_json = as_json
+        try:
+            yield documents
+        finally:
+            self._collected, self.as_json = before
 
     def lines(self, rows: Sequence[tuple[str, str]]) -> None:
         """Facts in two columns, on stdout: a dim name, then its value, on a terminal wrapped under itself."""

@@ -49,10 +49,9 @@ def parse_suite(text: str, name: str = "suite") -> Suite:
 
 
 def add_gates(suite: Suite, rules: Iterable[str]) -> Suite:
-    """The suite with these gates after its own. UsageError where one is not understood."""
-    return replace(
-        suite, gates=(*suite.gates, *(gates.parse_gate(rule, suite.metrics, suite.tags).rule for rule in rules))
-    )
+    """The suite with these gates after its own, each once. UsageError where one is not understood."""
+    more = (gates.parse_gate(rule, suite.metrics, suite.tags).rule for rule in rules)
+    return replace(suite, gates=tuple(dict.fromkeys((*suite.gates, *more))))
 
 
 def keep_tagged(suite: Suite, tags: Iterable[str]) -> Suite:

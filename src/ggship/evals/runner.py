@@ -15,7 +15,7 @@ from ggship.evals.judging import check_needs, judge_case, needs_of
 from ggship.evals.kept import Answers, Forgetful, Kept, question_of
 from ggship.evals.pace import at_once, times_matter
 from ggship.evals.rendered import rendered_prompt
-from ggship.evals.report import CaseReport, Humans, Instrument, Outcome, Report, Result, Rival, Score, Timing
+from ggship.evals.report import CaseReport, Instrument, Outcome, Report, Result, Rival, Score, Timing
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import Endpoint
 
@@ -57,7 +57,6 @@ def evaluate(
     rival: Rival = "base",
     kept: Kept | None = None,
     concurrency: int | None = None,
-    people: Callable[[Sequence[CaseReport]], Humans] | None = None,
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
@@ -68,7 +67,6 @@ def evaluate(
     kept: where answers are kept as they come. concurrency: how many questions are at a server at a time; what suits its
     kind, unless given.
     instruments: what judges answers; they are closed with the evaluation. used: how the report names them.
-    people: what people found of these answers, for gates such as `human.accept >= 0.8`; kept where there is anything.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed or an assertion not be judged.
     """
@@ -113,7 +111,6 @@ def evaluate(
         rival=rival,
         instruments=tuple(used),
         prompt=rendered_prompt(tuned, suite.cases, cases),
-        humans=_humans(people, cases, wanted=any(rule.human for rule in rules)),
     )
     return judged(report, rules)
 
@@ -186,14 +183,6 @@ def _case_report(case: Case, sides: Mapping[str, Asking], ours: Result, theirs: 
         said = {side: [answer.text.strip() for answer in one.asked.answers[case.id]] for side, one in sides.items()}
         changed = said["tuned"] != said["base"]
     return CaseReport(case.id, case.messages, ours, theirs, case.scored_weight, case.tags, changed)
-
-
-def _humans(
-    people: Callable[[Sequence[CaseReport]], Humans] | None, cases: Sequence[CaseReport], *, wanted: bool
-) -> Humans | None:
-    """What people found: always where a gate asks for it, else where somebody read one of these answers."""
-    found = people(cases) if people else None
-    return found if found and (wanted or found.read) else None
 
 
 def _answered(result: Result) -> bool:

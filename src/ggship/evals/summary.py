@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ggship.evals.agreement import enough
 from ggship.evals.gates import number, observed_text
 from ggship.evals.marks import escape_odd
 from ggship.evals.reference import figures
-from ggship.evals.report import Humans, Report, Score
+from ggship.evals.report import Report, Score
 
 SHOWN_CASES = 10
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
@@ -41,8 +40,6 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     asked = sum(check.outcome != "skipped" for check in report.smoke)
     rows.append(("smoke", "; ".join(f"{c.name}: {c.reason}" for c in bad) or f"all {asked} checks hold"))
     rows += [("gate", f"{_tick(gate.passed)} {gate.rule} ({observed_text(gate)})") for gate in report.all_gates]
-    if report.humans is not None:
-        rows.append(("people", _people(report.humans)))
     if report.reference is not None:
         rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
     rows += [("judged with", f"{one.kind} {one.name}") for one in report.instruments]
@@ -76,8 +73,6 @@ def report_markdown(report: Report) -> str:
         lines.append("")
     marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
     lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
-    if report.humans is not None:
-        lines += [f"* People: {_people(report.humans)}", ""]
     if report.reference is not None:
         lines += [f"* Reference, {name}: {_safe(value)}" for name, value in figures(report.reference)] + [""]
     lines += [f"> {_safe(warning)}\n" for warning in report.warnings]
@@ -94,18 +89,6 @@ def _scores(report: Report) -> list[str]:
     head = ["tuned"] + ([_safe(report.rival_name)] if report.base else [])
     lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
-
-
-def _people(found: Humans) -> str:
-    """Who read how much, and how many answers they accepted."""
-    line = f"{found.read} of {found.cases} read by {len(found.reviewers)}"
-    if 0 < found.read < enough(found.cases):
-        line += f" (gates need {enough(found.cases)})"
-    rates = [("accepted", found.accept), ("preferred", found.prefer_tuned)]
-    line += "".join(f", {percent(rate.value)} {name}" for name, rate in rates if rate)
-    if found.of_other_answers:
-        line += f"; {found.of_other_answers} judged other answers and do not count"
-    return line
 
 
 def _rival(report: Report) -> str:

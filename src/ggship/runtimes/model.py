@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict
 
 ENABLE_THINKING = False
 """What endpoints tell a model that can think unless training had it think: when it is asked, and, the same, when its
@@ -106,15 +106,6 @@ class Endpoint(Protocol):
 
     def digest(self) -> str | None:
         """What identifies the exact model behind the name; None where the server cannot tell."""
-        ...
-
-
-@runtime_checkable
-class Speaker(Protocol):
-    """An endpoint that lets its answer be heard while it is made."""
-
-    def speak(self, messages: Sequence[Message], options: ChatOptions, on_text: Callable[[str], None] | None) -> Answer:
-        """As `chat`; on_text hears the words piece by piece. What it raises ends the answer."""
         ...
 
 
