@@ -14,6 +14,7 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         if name.startswith("GGSHIP_") and not name.startswith(("GGSHIP_LIVE_", "GGSHIP_TEST_", "GGSHIP_RECORDED")):
             monkeypatch.delenv(name)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     state = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("GGSHIP_STATE_DIR", str(state))
     if "GGSHIP_CACHE_DIR" not in os.environ:

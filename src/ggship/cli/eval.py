@@ -17,7 +17,9 @@ from ggship.cli.options import (
     host_option,
     json_option,
     suite_options,
+    summary_option,
 )
+from ggship.cli.step import tell_step
 from ggship.cli.subjects import Wanted, open_subjects
 from ggship.cli.terminal import Terminal
 from ggship.errors import GateFailed
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 @suite_options
 @concurrency_option
 @fresh_option
-@click.option("--out", type=click.Path(path_type=Path), help="Write report.html, report.json and junit.xml there.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write report.html, .json, .md and junit.xml there.")
+@summary_option
 @host_option
 @json_option
 @click.pass_obj
@@ -57,6 +60,7 @@ def eval(
     fresh: bool,
     tags: tuple[str, ...],
     plugins: tuple[str, ...],
+    summary: Path | None,
     **graders: Any,
 ) -> None:
     """Ask MODEL its suite again and say whether the gates hold (exit 3 where they do not)."""
@@ -95,7 +99,8 @@ def eval(
     if kept.trouble:
         terminal.warn(f"answers cannot be kept, so an evaluation that is stopped begins anew: {kept.trouble}")
     if out:
-        write_reports(report, out, suite=questions, suite_path=suite, timings=True)
+        write_reports(report, out, suite=questions, suite_path=suite, timings=True, markdown=True)
+    tell_step(terminal, report, summary)
     show_report(terminal, report, out)
     if not report.passed:
         raise GateFailed(f"{report.tuned.label} did not pass", where="\n".join(report.verdict.reasons))

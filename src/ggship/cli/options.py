@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,10 @@ def _scale(ctx: click.Context, param: click.Parameter, value: float) -> float:
     from ggship.runs.several import parse_scale
 
     return parse_scale(value)
+
+
+def _no_empty_path(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    return value if value and value.parts else None
 
 
 run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
@@ -140,6 +145,14 @@ concurrency_option = click.option(
 )
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Ask everything again, also what is kept from an earlier evaluation."
+)
+summary_option = click.option(
+    "--summary",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=lambda: os.environ.get("GITHUB_STEP_SUMMARY"),
+    callback=_no_empty_path,
+    metavar="FILE",
+    help="Append the report to FILE as Markdown (otherwise GITHUB_STEP_SUMMARY; '' for nowhere).",
 )
 strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
 allow_pickle_option = click.option(

@@ -24,7 +24,9 @@ from ggship.cli.options import (
     scale_option,
     strict_option,
     suite_options,
+    summary_option,
 )
+from ggship.cli.step import telling_step
 from ggship.cli.terminal import Terminal, warn_of
 
 if TYPE_CHECKING:
@@ -79,10 +81,18 @@ if TYPE_CHECKING:
 @strict_option
 @click.option("--all-checkpoints", is_flag=True, help="Package each checkpoint; the best by --suite goes live.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
+@summary_option
 @json_option
 @click.pass_obj
 def package(
-    terminal: Terminal, /, runs: tuple[RunRef, ...], all_checkpoints: bool, dry_run: bool, no_eval: bool, **given: Any
+    terminal: Terminal,
+    /,
+    runs: tuple[RunRef, ...],
+    all_checkpoints: bool,
+    dry_run: bool,
+    no_eval: bool,
+    summary: Path | None,
+    **given: Any,
 ) -> None:
     """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote.
 
@@ -102,7 +112,8 @@ def package(
         if all_checkpoints:
             from ggship.cli.checkpoints import package_checkpoints
 
-            package_checkpoints(terminal, options, runtime, dry_run=dry_run)
+            with telling_step(terminal, options.folder, None if dry_run else summary):
+                package_checkpoints(terminal, options, runtime, dry_run=dry_run)
             return
         job = _prepared(terminal, options, runtime)
         warn_of(terminal, job.findings)
@@ -111,7 +122,8 @@ def package(
             return
         for loss in job.prompt.losses:
             terminal.warn(f"the package's Modelfile says less than the model: {loss}")
-        show_shipped(terminal, _packaged(terminal, job))
+        with telling_step(terminal, options.folder, summary):
+            show_shipped(terminal, _packaged(terminal, job))
     finally:
         if runtime is not None:
             runtime.close()

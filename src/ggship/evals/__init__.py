@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ggship.evals.codec import as_document, from_json, read_report, to_json
     from ggship.evals.load import add_gates, load_suite, parse_suite
+    from ggship.evals.markdown import full_markdown
     from ggship.evals.report import Report
     from ggship.evals.runner import CaseDone, evaluate
     from ggship.evals.smoke import smoke_suite
@@ -29,6 +30,7 @@ _HOMES = {
     "as_document": "codec",
     "evaluate": "runner",
     "from_json": "codec",
+    "full_markdown": "markdown",
     "load_suite": "load",
     "parse_suite": "load",
     "read_report": "codec",
@@ -48,6 +50,7 @@ __all__ = [
     "as_document",
     "evaluate",
     "from_json",
+    "full_markdown",
     "load_suite",
     "parse_suite",
     "read_report",

@@ -18,17 +18,22 @@ MOST_DOTS = 400
 FAR = 4.0  # how many times the 95th percentile an answer takes before it would press all others together
 _GOLDEN = 0.618034  # spreads points evenly without chance, so that equal reports are equal bytes
 
-RATES = ("pass_rate", "base_pass_rate", "score", "changed_rate", "metric.", "human.")
+RATES = ("pass_rate", "base_pass_rate", "score", "changed_rate", "metric.", "tag.", "human.")
+DIFFERENCES = ("delta_pass_rate",)
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A gate on a scale from 0 to 1, all in per cent of it: the bound, what was observed, and its interval."""
+    """A gate on the scale of what it is about, all in per cent of it: the bound, what was observed, its interval.
+
+    zero: where a difference changes its sign; None on a scale that begins with it.
+    """
 
     bound: float
     at: float
     low: float
     high: float
+    zero: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +66,20 @@ class Latency:
 
 
 def gauge(gate: Gate) -> Gauge | None:
-    """Where the gate's value lies between 0 and 1; None where it is no share."""
+    """Where the gate's value lies between 0 and 1, or -1 and 1 for a difference; None where it is neither."""
     try:
         rule = gates.parse_gate(gate.rule)
     except UsageError:  # of a report that a newer ggship wrote
         return None
-    if gate.observed is None or not rule.metric.startswith(RATES) or not 0 <= rule.bound <= 1:
+    differs = rule.metric.startswith(DIFFERENCES)
+    if gate.observed is None or not (differs or rule.metric.startswith(RATES)):
         return None
-    low, high = gate.interval or (gate.observed, gate.observed)
-    if not all(0 <= value <= 1 for value in (gate.observed, low, high)):
+    least = -1.0 if differs else 0.0
+    values = (rule.bound, gate.observed, *(gate.interval or (gate.observed, gate.observed)))
+    if not all(least <= value <= 1 for value in values):
         return None
-    return Gauge(*(round(100 * value, 2) for value in (rule.bound, gate.observed, low, high)))
+    bound, at, low, high = (round(100 * (value - least) / (1 - least), 2) for value in values)
+    return Gauge(bound, at, low, high, 50.0 if differs else None)
 
 
 def latency(sides: Sequence[tuple[str, str, Mapping[str, float]]]) -> Latency | None:

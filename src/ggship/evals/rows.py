@@ -42,14 +42,20 @@ class Row:
 
 def rows_of(report: Report) -> list[Row]:
     """At most MOST_CASES of them, errors and regressions first."""
-    regressions = set(report.comparison.regressions) if report.comparison else set()
-    judged = [(case, _state(case, regressions)) for case in report.cases]
-    judged.sort(key=lambda pair: _ORDER[pair[1]])
-    rows, left = [], MOST_TEXT
-    for place, (case, state) in enumerate(judged[:MOST_CASES]):
+    rows: list[Row] = []
+    left = MOST_TEXT
+    for place, (case, state) in enumerate(judged_cases(report)[:MOST_CASES]):
         rows.append(_row(case, state, SHOWN_CHARACTERS if left > 0 else LITTLE, opened=place < OPEN_CASES))
         left -= _length(rows[-1])
     return rows
+
+
+def judged_cases(report: Report) -> list[tuple[CaseReport, str]]:
+    """Every case with its state, problems first."""
+    regressions = set(report.comparison.regressions) if report.comparison else set()
+    judged = [(case, _state(case, regressions)) for case in report.cases]
+    judged.sort(key=lambda pair: _ORDER[pair[1]])
+    return judged
 
 
 def filters_of(rows: Sequence[Row]) -> list[tuple[str, str, int]]:

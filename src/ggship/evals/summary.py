@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from ggship.evals.gates import number, observed_text
+from ggship.evals.inert import code, inert
 from ggship.evals.marks import escape_odd
 from ggship.evals.reference import figures
 from ggship.evals.report import Report, Score
 
 SHOWN_CASES = 10
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
 def percent(rate: float | None) -> str:
@@ -48,13 +47,16 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     return [(name, escape_odd(value)) for name, value in rows]
 
 
-def report_markdown(report: Report) -> str:
-    """A table of scores against the base, the gates, and what stands against the model. Ends with a newline."""
-    lines = [f"**{'Passed' if report.passed else 'Failed'}** on the suite {_safe(report.suite)}.", ""]
+def report_markdown(report: Report, *, timings: bool = False) -> str:
+    """A table of scores against the base, the gates, and what stands against the model. Ends with a newline.
+
+    Times only with `timings`: the model card says the same whenever it is made.
+    """
+    lines = [f"**{'Passed' if report.passed else 'Failed'}** on the suite {inert(report.suite)}.", ""]
     if not report.passed:
-        lines += [*(f"* {_safe(reason)}" for reason in report.verdict.reasons), ""]
+        lines += [*(f"* {inert(reason)}" for reason in report.verdict.reasons), ""]
     if report.tuned.pass_rate is not None:
-        lines += [*_scores(report), ""]
+        lines += [*_scores(report, timings), ""]
     compared = report.comparison
     if compared is not None and compared.pairs:
         lines += [
@@ -64,35 +66,40 @@ def report_markdown(report: Report) -> str:
             "",
         ]
     if report.all_gates:
-        lines += ["| gate | observed | holds |", "|---|---|---|"]
-        lines += [
-            f"| `{gate.rule}` | {'–' if gate.observed is None else number(gate.observed)} | {_tick(gate.passed)} |"
-            for gate in report.gates
-        ]
-        lines += [f"| `{gate.rule}` | see report.json | {_tick(gate.passed)} |" for gate in report.timing.gates]
+        lines += ["| gate | observed | 95 % interval | holds |", "|---|---|---|---|"]
+        for gate in report.all_gates:
+            told = timings or gate in report.gates
+            seen = "see report.json" if not told else "–" if gate.observed is None else number(gate.observed)
+            bounds = "–" if not told or gate.interval is None else "{:.2f} to {:.2f}".format(*gate.interval)
+            lines.append(f"| {code(gate.rule, cell=True)} | {seen} | {bounds} | {_tick(gate.passed)} |")
         lines.append("")
     marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
     lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
     if report.reference is not None:
-        lines += [f"* Reference, {name}: {_safe(value)}" for name, value in figures(report.reference)] + [""]
-    lines += [f"> {_safe(warning)}\n" for warning in report.warnings]
+        lines += [f"* Reference, {name}: {inert(value)}" for name, value in figures(report.reference)] + [""]
+    lines += [f"> {inert(warning)}\n" for warning in report.warnings]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _scores(report: Report) -> list[str]:
+def _scores(report: Report, timings: bool) -> list[str]:
     sides = [report.tuned] + ([report.base] if report.base else [])
     rows = [
         ("pass rate", [_rate(side) for side in sides]),
         ("mean score", [_figure(side.score) for side in sides]),
-        *((_safe(name), [_figure(side.metrics.get(name)) for side in sides]) for name in report.tuned.metrics),
     ]
-    head = ["tuned"] + ([_safe(report.rival_name)] if report.base else [])
+    rows += [(inert(name, cell=True), [_figure(side.metrics.get(name)) for side in sides]) for name in sides[0].metrics]
+    if timings:
+        speeds = [report.timing.tuned] + ([report.timing.base] if report.timing.base else [])
+        rows.append(("median answer, s", [_figure(speed.p50_seconds) for speed in speeds]))
+        rows.append(("95th percentile, s", [_figure(speed.p95_seconds) for speed in speeds]))
+        rows.append(("tokens a second", [_figure(speed.tokens_per_second) for speed in speeds]))
+    head = ["tuned"] + ([inert(report.rival_name, cell=True)] if report.base else [])
     lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
 
 
 def _rival(report: Report) -> str:
-    return "the base" if report.rival == "base" else _safe(report.rival_name)
+    return "the base" if report.rival == "base" else inert(report.rival_name)
 
 
 def _rate(side: Score) -> str:
@@ -124,8 +131,3 @@ def _figure(value: float | None) -> str:
 
 def _tick(passed: bool) -> str:
     return "✓" if passed else "✗"
-
-
-def _safe(text: str) -> str:
-    """Text that Markdown takes as it is, on one line."""
-    return _MARKDOWN.sub(r"\\\1", escape_odd(" ".join(text.split())))

@@ -13,9 +13,11 @@ from ggship.evals.dump import render_suite
 from ggship.evals.html import render_html
 from ggship.evals.junit import to_junit
 from ggship.evals.load import parse_suite
+from ggship.evals.markdown import full_markdown
 from ggship.evals.report import Report
 from ggship.evals.suite import Suite
 
+MARKDOWN = "report.md"  # no part of a package, whose README.md says the same
 FILES = ("suite.yaml", "report.json", "report.html", "junit.xml")
 
 
@@ -28,8 +30,11 @@ def write_reports(
     curve: Sequence[Point] = (),
     provenance: Sequence[tuple[str, str]] = (),
     timings: bool = False,
+    markdown: bool = False,
 ) -> tuple[Path, ...]:
-    """Write `FILES` and give their paths. suite_path: the file the suite was read from, to be copied byte for byte.
+    """Write `FILES`, and report.md where `markdown` asks for it, and give their paths.
+
+    suite_path: the file the suite was read from, to be copied byte for byte.
 
     Law: load_suite(folder / "suite.yaml").digest == suite.digest, whatever became of that file.
     Without `timings` the same answers give the same bytes everywhere but in the section `timing` of report.json.
@@ -40,10 +45,12 @@ def write_reports(
         "report.html": render_html(report, curve=curve, provenance=provenance, timings=timings).encode(),
         "junit.xml": to_junit(report, timings=timings).encode(),
     }
+    if markdown:
+        texts[MARKDOWN] = full_markdown(report).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
         write_bytes(folder / name, content)
-    return tuple(folder / name for name in FILES)
+    return tuple(folder / name for name in texts)
 
 
 def _source(suite: Suite, path: Path | None) -> bytes:
