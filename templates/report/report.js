@@ -73,9 +73,8 @@ function openAll(open) {
 
 // A box of text that scrolls can be reached by keyboard; one that does not is no stop on the way.
 function reachable(root) {
-  for (const box of root.querySelectorAll(".text")) {
-    if (box.scrollHeight > box.clientHeight) box.tabIndex = 0;
-  }
+  const long = [...root.querySelectorAll(".text")].filter((box) => box.scrollHeight > box.clientHeight);
+  for (const box of long) box.tabIndex = 0;
 }
 
 function arrive() {
@@ -123,6 +122,6 @@ if (search) {
   document.querySelector(".tools").hidden = false;
   document.querySelector(".above").hidden = false;
   show();
-  reachable(document);
+  for (const item of cases) if (item.open) reachable(item);
   arrive();
 }

@@ -41,18 +41,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class Opened:
-    """A page that was opened, and all it did: requests by address, errors of scripts and policy, dialogs it showed."""
+    """A page that was opened, and all it did: requests by address and those that failed, errors of scripts
+    and policy, dialogs it showed."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("requestfailed", lambda request: self.failed.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._heard)
         self.page.on("dialog", self._asked)
+
+    def refused(self, url: str) -> bool:
+        """Whether the browser itself held the request back."""
+        return url in self.failed
 
     def _heard(self, message: Any) -> None:
         if message.type in ("error", "warning"):

@@ -12,7 +12,7 @@ from rapidfuzz.distance import LCSseq
 from ggship.evals.metrics import UNSPACED
 
 SHOWN_CHARACTERS = 20_000
-MOST_PIECES = 2_000  # every other character odd, say: each takes a hundred bytes of a page
+FEWEST_PIECES, LEAST_PIECE = 40, 10  # every other character odd, say: each takes a hundred bytes of a page
 COMPARED_TOKENS = 4_000  # the table of the comparison grows with the square
 UNLIKE = 0.25  # below this share of common tokens marks would only be noise
 
@@ -61,8 +61,8 @@ def escape_odd(text: str) -> str:
 
 
 def show(text: str, limit: int = SHOWN_CHARACTERS) -> Shown:
-    """The text in pieces, cut after `limit` characters or MOST_PIECES: nobody reads on."""
-    return _shown(_pieces(text[:limit]), text)
+    """The text in pieces, cut after `limit` characters, or a tenth as many pieces: nobody reads on."""
+    return _shown(_pieces(text[:limit]), text, limit)
 
 
 def side_by_side(left: str, right: str, limit: int = SHOWN_CHARACTERS) -> tuple[Shown, Shown]:
@@ -80,11 +80,11 @@ def side_by_side(left: str, right: str, limit: int = SHOWN_CHARACTERS) -> tuple[
     common = 2 * sum(kept and not token.isspace() for kept, token in zip(kept_left, first, strict=True))
     if not words or common / words < UNLIKE:
         return show(left, limit), show(right, limit)
-    return _shown(_marked(first, kept_left), left), _shown(_marked(second, kept_right), right)
+    return _shown(_marked(first, kept_left), left, limit), _shown(_marked(second, kept_right), right, limit)
 
 
-def _shown(pieces: Iterator[Piece], text: str) -> Shown:
-    kept = tuple(islice(pieces, MOST_PIECES))
+def _shown(pieces: Iterator[Piece], text: str, limit: int) -> Shown:
+    kept = tuple(islice(pieces, max(FEWEST_PIECES, limit // LEAST_PIECE)))
     return Shown(kept, len(text) - sum(piece.length for piece in kept))
 
 

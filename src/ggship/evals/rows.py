@@ -11,6 +11,7 @@ from ggship.evals.report import CaseReport, Report, Result
 MOST_CASES = 1_000  # the rest is in report.json; problems come first
 MOST_TEXT = 3_000_000  # characters of questions and answers on one page; when they are spent, each text is cut early
 LITTLE = 400
+MARKUP = 100  # what a marked piece takes beside its text
 OPEN_CASES = 12
 ONE_LINE = 140
 LABELS = {
@@ -46,7 +47,7 @@ def rows_of(report: Report) -> list[Row]:
     left = MOST_TEXT
     for place, (case, state) in enumerate(judged_cases(report)[:MOST_CASES]):
         rows.append(_row(case, state, SHOWN_CHARACTERS if left > 0 else LITTLE, opened=place < OPEN_CASES))
-        left -= _length(rows[-1])
+        left -= _size(rows[-1])
     return rows
 
 
@@ -87,9 +88,9 @@ def _row(case: CaseReport, state: str, limit: int, *, opened: bool) -> Row:
     )
 
 
-def _length(row: Row) -> int:
+def _size(row: Row) -> int:
     shown = [row.tuned, row.base, row.thinking, *(turn for _, turn in row.turns)]
-    return sum(piece.length for one in shown if one is not None for piece in one.pieces)
+    return sum(len(piece.text) + MARKUP for one in shown if one is not None for piece in one.pieces)
 
 
 def _state(case: CaseReport, regressions: set[str]) -> str:
