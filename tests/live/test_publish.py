@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -22,6 +24,22 @@ from ggship.transport import Reply, Sent, Transport
 
 BASE = "smollm2:135m"
 SYSTEM = "You are a law helper."
+
+
+_spec = importlib.util.spec_from_file_location("registry_proxy", Path(__file__).with_name("registry_proxy.py"))
+assert _spec is not None
+assert _spec.loader is not None
+registry_proxy = importlib.util.module_from_spec(_spec)
+sys.modules["registry_proxy"] = registry_proxy
+_spec.loader.exec_module(registry_proxy)
+
+
+@pytest.fixture
+def proxy(registry: str) -> Iterator[Any]:
+    """The real registry behind one that can be made to fail."""
+    made = registry_proxy.Proxy(registry)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -177,3 +195,38 @@ def test_the_command_line(each_ollama: str, registry: str, release: str, tmp_pat
         assert ran.returncode == 0, ran.stderr
         pushed.append(json.loads(ran.stdout)["pushed"])
     assert pushed == [True, False]
+
+
+def test_through_a_proxy_all_is_well(each_ollama: str, proxy: Any, release: str) -> None:
+    assert publish(each_ollama, release, place(proxy.address)).pushed
+    assert [line for line in proxy.asked if line.startswith("PUT") and "/manifests/" in line]
+
+
+def test_a_registry_that_refuses_a_layer(each_ollama: str, proxy: Any, release: str) -> None:
+    to = place(proxy.address)
+    proxy.refuse = lambda method, path: 403 if method == "POST" and "/blobs/uploads/" in path else 0
+    with pytest.raises(ServerError, match="could not push") as caught:
+        publish(each_ollama, release, to)
+    assert "no layer had been sent yet" in caught.value.where
+    assert Registry(Transport(f"http://{proxy.address}"), parse_target(to)).manifest() is None
+    assert parse_target(to).reference not in [model["name"] for model in OllamaClient(each_ollama).tags()]
+
+
+def test_a_registry_that_refuses_the_manifest_keeps_the_old_one(each_ollama: str, proxy: Any, release: str) -> None:
+    to = place(proxy.address)
+    first = publish(each_ollama, release, to)
+    make(OllamaClient(each_ollama), release, 0.9)
+    proxy.refuse = lambda method, path: 403 if method == "PUT" and "/manifests/" in path else 0
+    with pytest.raises(ServerError, match="could not push") as caught:
+        publish(each_ollama, release, to)
+    assert "every layer had arrived: it broke off at the manifest" in caught.value.where
+    kept = Registry(Transport(f"http://{proxy.address}"), parse_target(to)).manifest()
+    assert kept is not None
+    assert kept.digest == first.digest
+
+
+def test_a_proxy_that_changes_manifests_on_their_way(each_ollama: str, proxy: Any, release: str) -> None:
+    """The registry's own word for the digest is passed on, so that the manifest is not what it says it is."""
+    proxy.change = lambda manifest: re.sub(rb"sha256:[0-9a-f]{64}", b"sha256:" + b"7" * 64, manifest, count=1)
+    with pytest.raises(Damaged, match="names another digest than its manifest has"):
+        publish(each_ollama, release, place(proxy.address))

@@ -71,6 +71,8 @@ class FakeOllama:
     blobs: dict[str, bytes] = field(default_factory=dict)
     pushes: list[dict[str, Any]] = field(default_factory=list)
     push_error: str = ""
+    breaks_at: str = ""
+    account: Reply = field(default_factory=lambda: Reply(503, b'{"error":"account unavailable"}'))
     before_manifest: Callable[[bytes], bytes] = field(default=lambda raw: raw)
 
     def add(self, name: str, **layers: bytes) -> str:
@@ -113,6 +115,8 @@ class FakeOllama:
             ]
             lines = [f"{word} /models/blobs/{digest.replace(':', '-')}" for word, digest in found]
             return Reply(200, json.dumps({"modelfile": "\n".join(lines) + "\nTEMPLATE x\n"}).encode())
+        if sent.path == "/api/me":
+            return self.account
         assert sent.path == "/api/push"
         return self._push(body)
 
@@ -121,6 +125,13 @@ class FakeOllama:
         lines: list[dict[str, Any]] = [{"status": "retrieving manifest"}]
         manifest = json.loads(self.models[body["model"]])
         for row in [*manifest["layers"], manifest["config"]]:
+            if self.breaks_at and row["mediaType"].endswith(self.breaks_at):
+                status = f"pushing {row['digest'][7:19]}"
+                lines += [
+                    {"status": status, "digest": row["digest"], "total": row["size"], "completed": 3},
+                    {"error": "max retries exceeded: EOF"},
+                ]
+                return Reply(200, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
             self.registry.blobs[row["digest"]] = self.blobs[row["digest"]]
             status = f"pushing {row['digest'][7:19]}"
             lines += [{"status": status, "digest": row["digest"], "total": row["size"], "completed": row["size"]}]

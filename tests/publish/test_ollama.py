@@ -12,7 +12,7 @@ import pytest
 from ggship.errors import Damaged, Refused, ServerError, ServerUnreachable, UsageError
 from ggship.publish import Published, parse_target, publish_to_registry
 from ggship.publish.registry import FETCHED_BYTES
-from ggship.transport import Transport
+from ggship.transport import Reply, Transport
 
 PLACE = "ollama:localhost:5000/ns/law"
 REFERENCE = "localhost:5000/ns/law:latest"
@@ -251,3 +251,51 @@ def test_whether_ollama_can_pull_it_is_said(world: SimpleNamespace) -> None:
     assert "Location" in publish(world).warnings[0]
     world.registry.location = True
     assert publish(world).warnings == ()
+
+
+@pytest.mark.parametrize(("kind", "named"), [("model", "the model layer"), ("params", "the layer")])
+def test_a_push_that_breaks_off_names_the_layer_and_how_far_it_came(
+    world: SimpleNamespace, kind: str, named: str
+) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+    world.ollama.breaks_at = kind
+    with pytest.raises(ServerError, match="could not push") as caught:
+        publish(world)
+    digest = world.digest_of(LAYERS[kind])[7:19]
+    assert f"broke off at {named} {digest}, 3 of {len(LAYERS[kind])} bytes sent" in caught.value.where
+    assert "run the same command again" in caught.value.hint
+    assert list(world.ollama.models) == ["law:latest"]
+    assert world.registry.manifests == {}
+
+
+def test_an_ollama_that_is_not_signed_in_pushes_nothing_to_ollama_com(world: SimpleNamespace) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+    link = "https://ollama.com/connect?name=x&key=y"
+    world.ollama.account = Reply(401, json.dumps({"error": "unauthorized", "signin_url": link}).encode())
+    with pytest.raises(UsageError, match="not signed in") as caught:
+        publish(world, "ollama:me/law")
+    assert "https://ollama.com/settings/keys" in caught.value.where
+    assert caught.value.hint == f"ollama signin   (or open {link})"
+    assert (world.ollama.pushes, world.registry.calls) == ([], [])
+
+
+def test_what_must_stand_on_ollama_com_is_said(world: SimpleNamespace) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+    world.registry.scheme = "https"
+    told = publish(world, "ollama:me/law", dry_run=True).warnings
+    assert "cannot be seen from here" in told[0]
+    assert "me be that account's name" in told[0]
+    world.ollama.account = Reply(200, b'{"name":"someone","email":"x@y.z"}')
+    assert "signed in as someone: a push into me" in publish(world, "ollama:me/law", dry_run=True).warnings[0]
+    world.ollama.account = Reply(200, b'{"name":"Me"}')
+    assert publish(world, "ollama:me/law", dry_run=True).warnings == ()
+    world.ollama.push_error = "unauthorized: access denied"
+    with pytest.raises(ServerError, match="could not push") as caught:
+        publish(world, "ollama:me/law")
+    assert "must be at https://ollama.com/settings/keys" in caught.value.hint
+
+
+def test_a_registry_of_ones_own_needs_no_account(world: SimpleNamespace) -> None:
+    world.ollama.add("law:latest", **LAYERS)
+    world.ollama.account = Reply(401, b'{"error":"unauthorized"}')
+    assert publish(world).pushed

@@ -12,7 +12,6 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -136,15 +135,6 @@ def read_file(bundle: Bundle, name: str, most: int) -> bytes:
     with bundle.path.open("rb") as file:
         file.seek(bundle.starts[name])
         return b"".join(_checked(entry, _chunks(file, entry.bytes)))
-
-
-@contextmanager
-def as_files(bundle: Bundle, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """bundle.json and bundle.sig as files in `folder`, for whoever checks signatures."""
-    manifest, signature = folder / MANIFEST, folder / SIGNATURE
-    manifest.write_bytes(bundle.raw)
-    signature.write_bytes(bundle.signature)
-    yield manifest, signature
 
 
 def _put(file: BinaryIO, name: str, size: int, contents: Iterable[bytes]) -> None:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="The package's folder (otherwise dist/NAME)."
 )
+@click.option(
+    "--verify-key",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Only what this public key in PEM verifies (needs ggship[sign]).",
+)
 @base_option
 @runtime_option
 @host_option
@@ -31,6 +37,7 @@ def import_(
     bundle: Path,
     name: str | None,
     out: Path | None,
+    verify_key: Path | None,
     base: str | None,
     runtime: str,
     host: str | None,
@@ -45,14 +52,17 @@ def import_(
     ggship import law-helper.ggship
     """
     from ggship.bundles import BringOptions, bring
+    from ggship.bundles.signing import verifier
     from ggship.runtimes.find import find_runtime
 
+    verify = verifier(verify_key) if verify_key else None
     found = None if runtime == "none" else find_runtime(runtime, host)
     try:
         with terminal.steps() as steps:
             done = bring(
                 BringOptions(bundle, name, out, base, force),
                 runtime=found,
+                verify=verify,
                 progress=steps,
                 on_wait=terminal.wait_note,
             )

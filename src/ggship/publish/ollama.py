@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ggship.errors import Damaged, Refused, ServerError, UsageError
+from ggship.publish.account import need_account, standing
 from ggship.publish.registry import Connect, Layer, Manifest, Registry, find_scheme
 from ggship.publish.target import OLLAMA_REGISTRY, Target
 from ggship.runtimes.model import Progress
 from ggship.runtimes.shown import blob_digests
-from ggship.transport import Transport, is_loopback
+from ggship.transport import AGAIN, Transport, is_loopback
 
 _PUSHED = re.compile(r"pushing ([0-9a-f]{12})\Z")
+_STATE = re.compile(r"\?_state=[^\s\"]*")  # hundreds of characters of the registry's own in its addresses
 _SHOWN = (("model", "FROM"), ("adapter", "ADAPTER"))
 CANNOT_PULL = (
     "Ollama cannot pull from this registry as it is: it sends no Location header (ollama/ollama#7244). "
@@ -30,6 +32,10 @@ class Server(Protocol):
 
     def digest(self, name: str) -> str | None:
         """The digest of the model's manifest; None where there is no such model."""
+        ...
+
+    def account(self) -> dict[str, Any] | None:
+        """Who it is signed in as on ollama.com."""
         ...
 
     def show(self, name: str) -> dict[str, Any]:
@@ -94,17 +100,18 @@ def publish_to_registry(
         raise ServerError(
             f"the server holds no model {name}", where=client.url, hint=f"ggship package RUN --name {name}", status=404
         )
+    said = need_account(client, target) if target.host == OLLAMA_REGISTRY else ()
     scheme = _scheme(target, insecure, connect)
     transport = connect(f"{scheme}://{target.host}")
     try:
         registry = Registry(transport, target)
         before = _before(registry, client, target)
         if dry_run:
-            return _planned(before, held, target)
+            return replace(_planned(before, held, target), warnings=said)
         seen: dict[str, int] = {}
         if before is None or not before.is_model(held):
             with _second_name(client, name, held, target.reference, force):
-                client.push(target.reference, insecure=scheme == "http", on_progress=_noting(seen, on_progress))
+                _push(client, name, target, scheme, seen, on_progress)
         after = registry.manifest()
         if after is None:
             raise Damaged(
@@ -118,7 +125,7 @@ def publish_to_registry(
     finally:
         transport.close()
     replaced = before.digest if before and before.digest != after.digest else ""
-    warnings = () if pullable or target.host == OLLAMA_REGISTRY else (CANNOT_PULL,)
+    warnings = said if pullable or target.host == OLLAMA_REGISTRY else (*said, CANNOT_PULL)
     return Published(target.reference, after.digest, after.layers, after.bytes, bool(seen), replaced, warnings)
 
 
@@ -184,13 +191,47 @@ def _second_name(client: Server, name: str, held: str, reference: str, force: bo
         client.delete(reference)
 
 
-def _noting(seen: dict[str, int], on_progress: Progress | None) -> Progress:
-    """Notes the beginning of each digest that the server reports as pushed, with its size in bytes."""
+def _push(
+    client: Server, name: str, target: Target, scheme: str, seen: dict[str, int], on_progress: Progress | None
+) -> None:
+    """Push; where that fails the error names the layer that was on its way, and how far it came."""
+    sent: dict[str, int] = {}
+    try:
+        client.push(target.reference, insecure=scheme == "http", on_progress=_noting(seen, sent, on_progress))
+    except ServerError as error:
+        error.where = f"{_STATE.sub('', error.where)}\n{_broken_off(seen, sent, _kinds(client, name))}"
+        if target.host == OLLAMA_REGISTRY and ("unauthorized" in error.where or "denied" in error.where):
+            error.hint = standing(client.url, target)
+        error.hint = error.hint or AGAIN
+        raise
+
+
+def _kinds(client: Server, name: str) -> dict[str, str]:
+    """The beginning of a digest -> what layer it is; only weights can be told by /api/show."""
+    try:
+        shown = client.show(name)
+    except ServerError:
+        return {}
+    return {digest[:12]: kind for kind, command in _SHOWN for digest in blob_digests(shown, command)}
+
+
+def _broken_off(seen: Mapping[str, int], sent: Mapping[str, int], kinds: Mapping[str, str]) -> str:
+    left = [digest for digest, total in seen.items() if sent.get(digest, 0) < total]
+    if not left:
+        return "every layer had arrived: it broke off at the manifest" if seen else "no layer had been sent yet"
+    at = left[-1]
+    kind = f"the {kinds[at]} layer" if at in kinds else "the layer"
+    return f"it broke off at {kind} {at}, {sent.get(at, 0):,} of {seen[at]:,} bytes sent"
+
+
+def _noting(seen: dict[str, int], sent: dict[str, int], on_progress: Progress | None) -> Progress:
+    """Notes the beginning of each digest that the server reports as pushed: its bytes, and how many were sent."""
 
     def note(status: str, completed: int, total: int) -> None:
         match = _PUSHED.match(status)
         if match:
             seen[match[1]] = total or seen.get(match[1], 0)
+            sent[match[1]] = completed
         if on_progress:
             on_progress(status, completed, total)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ggship.clock import Clock, SystemClock
-from ggship.errors import GgshipError, ServerError
+from ggship.errors import GgshipError, ServerError, ServerUnreachable
 from ggship.runtimes.gathering import ANSWER_SECONDS
 from ggship.runtimes.hosts import parse_ollama_host
 from ggship.runtimes.model import Progress, Tools
@@ -26,6 +26,7 @@ __all__ = ["OllamaClient", "check_model_name", "full_name", "parse_ollama_host",
 BLOCK = 1 << 20
 # 503 is Ollama's "server busy"; asking again is safe for what changes nothing.
 BUSY = 503
+_ACCOUNT_SECONDS = 15.0
 WAITS = (0.5, 1.0, 2.0)
 
 Event = Mapping[str, Any]
@@ -186,6 +187,23 @@ class OllamaClient:
         """The models that are loaded now."""
         value = self._value(self._ask("GET", "/api/ps", None, "list what runs"), "list what runs")
         return list(value.get("models") or [])
+
+    def account(self) -> dict[str, Any] | None:
+        """Who the server is signed in as on ollama.com: {"name"}, or {"signin_url"} where nobody is.
+
+        None where it cannot tell: it knows no such question (before 0.12), or does not reach ollama.com.
+        """
+        try:
+            reply = self._http.request("POST", "/api/me", read_seconds=_ACCOUNT_SECONDS)
+            value = reply.json() if reply.ok or reply.status == 401 else None
+        except ServerUnreachable:
+            raise
+        except ServerError:
+            return None
+        if not isinstance(value, dict):
+            return None
+        name = value.get("name") or value.get("Name") or ""
+        return {**value, "name": name} if name or reply.status == 401 else None
 
     def push(self, name: str, *, insecure: bool = False, on_progress: Progress | None = None) -> None:
         """Push a model to the registry that its name begins with. insecure: the registry speaks plain HTTP."""
