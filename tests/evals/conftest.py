@@ -70,6 +70,11 @@ def scripted() -> type[Scripted]:
 
 
 @pytest.fixture
+def ticking() -> type[Ticking]:
+    return Ticking
+
+
+@pytest.fixture
 def suite() -> Callable[[str], Suite]:
     return lambda text: parse_suite(dedent(text), "suite.yaml")
 

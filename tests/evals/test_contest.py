@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggship.errors import ServerError, ServerUnreachable, UsageError
-from ggship.evals.contest import Contender, hold_contest
+from ggship.evals.contest import Contender, Entered, hold_contest
 from ggship.evals.contest_codec import contest_document, contest_schema
 from ggship.evals.contest_view import LONGEST_NAME, contest_rows, folder_names, short_names, tables
 from ggship.evals.instruments import Instruments, Verdict
@@ -23,12 +24,10 @@ RIGHT = {"France?": "Paris", "Japan?": "Tokyo", "Egypt?": "Cairo", "Peru?": "Lim
 
 
 @pytest.fixture
-def contend(request: Any) -> Any:
-    from ggship.clock import SystemClock
-
+def contend(ticking: Any) -> Any:
     def contend(suite: Any, *models: Any, **more: Any) -> Any:
         first, *others = [Contender(model.label, _opening(model)) for model in models]
-        return hold_contest(suite, first, others, clock=SystemClock(), **more)
+        return hold_contest(suite, first, others, clock=ticking(), **more)
 
     return contend
 
@@ -37,7 +36,7 @@ def _opening(model: Any) -> Any:
     @contextmanager
     def opening(beside: Any) -> Iterator[Any]:
         model.opened = getattr(model, "opened", 0) + 1
-        yield model
+        yield Entered(model)
         model.opened -= 1
 
     return opening
@@ -149,8 +148,6 @@ def test_the_same_model_twice_and_one_alone_are_refused(contend: Any, scripted: 
 def test_the_document_is_what_the_schema_says(contend: Any, scripted: Any, capitals: Any) -> None:
     contest = contend(capitals, scripted(label="a"), scripted(RIGHT, label="b")).contest
     jsonschema.validate(contest_document(contest), contest_schema())
-    import json
-
     kept = json.loads((templates_dir() / "schemas" / "compare.schema.json").read_text())
     assert kept == contest_schema(), "python -m ggship.evals.contest_codec > templates/schemas/compare.schema.json"
 

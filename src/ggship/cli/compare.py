@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ggship.cli.options import Rules, host_option, json_option, suite_options
+from ggship.cli.options import (
+    Rules,
+    allow_pickle_option,
+    base_option,
+    concurrency_option,
+    fresh_option,
+    host_option,
+    json_option,
+    likelihood_option,
+    suite_options,
+)
 from ggship.cli.terminal import Terminal, harmless
 from ggship.errors import GateFailed, UsageError
 
@@ -34,9 +44,14 @@ if TYPE_CHECKING:
     help="One more rule for each model: 'regressions <= 0'. Several in the variable: with semicolons.",
 )
 @click.option("--no-suite-gates", is_flag=True, help="Leave the suite's own rules out.")
+@likelihood_option
 @suite_options
+@concurrency_option
+@fresh_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write compare.json and a report of each pair there.")
 @host_option
+@base_option
+@allow_pickle_option
 @json_option
 @click.pass_obj
 def compare(
@@ -47,8 +62,13 @@ def compare(
     baseline: str | None,
     gates: tuple[str, ...],
     no_suite_gates: bool,
+    likelihood: bool,
     out: Path | None,
     host: str | None,
+    base: str | None,
+    allow_pickle: bool,
+    concurrency: int | None,
+    fresh: bool,
     tags: tuple[str, ...],
     plugins: tuple[str, ...],
     **graders: Any,
@@ -61,16 +81,16 @@ def compare(
     from ggship.evals import add_gates
     from ggship.evals.contest import hold_contest
     from ggship.evals.graders import Graders, equip
+    from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
     from ggship.evals.summary import percent
-    from ggship.releases.lineup import line_up
+    from ggship.releases.lineup import Means, line_up
 
     known = load_plugins(plugins)
     with terminal.steps() as steps:
-        lineup = line_up(
-            models, baseline=baseline, host=host, progress=steps, on_warning=terminal.warn, on_wait=terminal.wait_note
-        )
+        means = Means(host, base, allow_pickle, steps, terminal.warn, terminal.wait_note)
+        lineup = line_up(models, means, baseline=baseline)
         questions = keep_tagged(_questions(terminal, lineup, suite), tags)
         questions = add_gates(replace(questions, gates=()) if no_suite_gates else questions, gates)
         held = hold_contest(
@@ -82,6 +102,9 @@ def compare(
             on_model=lambda name: steps.start(f"Asking {name}", len(questions.cases), "answers"),
             on_case=lambda done: steps.advance(1, done.total),
             on_report=lambda report: steps.done(percent(report.tuned.pass_rate)),
+            kept=Kept(fresh=fresh),
+            concurrency=concurrency,
+            likelihood=likelihood,
         )
     if out:
         _write(held, out, questions, suite or lineup.suite)

@@ -16,6 +16,7 @@ from ggship.cli.options import (
     gate_option,
     host_option,
     json_option,
+    likelihood_option,
     suite_options,
     summary_option,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @base_option
 @allow_pickle_option
 @gate_option
+@likelihood_option
 @suite_options
 @concurrency_option
 @fresh_option
@@ -52,6 +54,7 @@ def eval(
     suite: Path | None,
     against: str,
     gates: tuple[str, ...],
+    likelihood: bool,
     out: Path | None,
     host: str | None,
     base: str | None,
@@ -94,6 +97,7 @@ def eval(
             used=used,
             kept=kept,
             concurrency=concurrency,
+            likelihood=likelihood,
         )
         steps.done(summary_rows(report)[0][1])
     if kept.trouble:

@@ -154,6 +154,11 @@ summary_option = click.option(
     metavar="FILE",
     help="Append the report to FILE as Markdown (otherwise GITHUB_STEP_SUMMARY; '' for nowhere).",
 )
+likelihood_option = click.option(
+    "--likelihood",
+    is_flag=True,
+    help="Also how probable each model finds the right answers (hf:RUN and embedded; Ollama cannot tell).",
+)
 strict_option = click.option("--strict", is_flag=True, help="Stop at warnings too (exit code 4); docs/rules.md.")
 allow_pickle_option = click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, nothing but tensors (needs ggship[hf])."

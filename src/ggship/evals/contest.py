@@ -11,6 +11,7 @@ from ggship.clock import Clock
 from ggship.errors import UsageError
 from ggship.evals import compare, stats
 from ggship.evals.instruments import Instruments
+from ggship.evals.kept import Kept
 from ggship.evals.once import Once, OneVerdict
 from ggship.evals.report import (
     Comparison,
@@ -31,14 +32,21 @@ Equip = Callable[[], tuple[Instruments, Sequence[Instrument]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """A model that can be asked now. special_tokens: its control tokens as text."""
+
+    endpoint: Endpoint
+    special_tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Contender:
-    """A model that takes part. name: as reports call it. open: an endpoint to ask it; given the endpoint of the
-    baseline, None where this is the baseline itself. special_tokens: its control tokens as text.
+    """A model that takes part. name: as reports call it. open: has it ready to be asked for as long as it is entered;
+    it is given the endpoint of the baseline, None where this is the baseline itself.
     """
 
     name: str
-    open: Callable[[Endpoint | None], AbstractContextManager[Endpoint]]
-    special_tokens: tuple[str, ...] = ()
+    open: Callable[[Endpoint | None], AbstractContextManager[Entered]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +120,17 @@ def hold_contest(
     on_model: Callable[[str], None] | None = None,
     on_case: OnCase | None = None,
     on_report: Callable[[Report], None] | None = None,
+    kept: Kept | None = None,
+    concurrency: int | None = None,
+    likelihood: bool = False,
 ) -> Held:
     """Ask the baseline and then each of the others the suite, one model after the other, and compare.
 
     The baseline is asked once; its answers, errors and times stand in every comparison. A judge judges each answer
     once. equip: what judges, made anew for each comparison. on_model: told the name before a model is asked
+    (before the first, both names); on_report: what came of a comparison. kept, concurrency, likelihood: as `evaluate`
+    has them.
+    Raises what `evaluate` raises; UsageError where two have the same name.
     """
     names = [baseline.name, *(other.name for other in others)]
     for name in names:
@@ -127,27 +141,30 @@ def hold_contest(
     verdicts = OneVerdict()
     reports: dict[str, Report] = {}
     with ExitStack() as stack:
-        beside = stack.enter_context(baseline.open(None))
+        beside = stack.enter_context(baseline.open(None)).endpoint
         base = Once(beside)
         for other in others:
             instruments, used = equip()
             if instruments.judge is not None:
                 instruments = replace(instruments, judge=verdicts.by(instruments.judge))
-            with other.open(beside) as endpoint:
+            with other.open(beside) as entered:
                 if on_model:
                     on_model(other.name if reports else f"{baseline.name} and {other.name}")
                 reports[other.name] = evaluate(
                     suite,
-                    endpoint,
+                    entered.endpoint,
                     base,
                     clock=clock,
                     on_case=on_case,
-                    special_tokens=other.special_tokens,
+                    special_tokens=entered.special_tokens,
                     instruments=instruments,
                     used=used,
                     tuned_label=other.name,
                     base_label=baseline.name,
                     rival="other",
+                    kept=kept,
+                    concurrency=concurrency,
+                    likelihood=likelihood,
                 )
                 if on_report:
                     on_report(reports[other.name])

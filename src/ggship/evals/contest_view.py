@@ -35,7 +35,8 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
 
 def tables(contest: Contest) -> list[Table]:
     """How each model did, each against the baseline, and how fast they are; the first row of each is its head."""
-    return [table for table in (_quality(contest), _difference(contest), _speed(contest)) if len(table) > 1]
+    made = (_quality(contest), _difference(contest), _likelihood(contest), _speed(contest))
+    return [table for table in made if len(table) > 1]
 
 
 def contest_rows(contest: Contest) -> list[tuple[str, str]]:
@@ -92,6 +93,20 @@ def _points(model: Standing) -> tuple[str, str]:
         return _NONE, _NONE
     low, high = compared.delta_interval
     return f"{100 * compared.delta_pass_rate:+.1f}", f"{100 * low:+.0f} to {100 * high:+.0f}"
+
+
+def _likelihood(contest: Contest) -> Table:
+    """Empty where it is of none known."""
+    short = _short(contest)
+    rows: Table = [("right answers", "perplexity", "log-likelihood", "bits a byte", "tokens")]
+    for model in contest.models:
+        found = model.score.likelihood
+        cells = (_NONE,) * 4
+        if found is not None:
+            figures = (f"{found.perplexity:.2f}", f"{found.log_likelihood:.3f}", f"{found.bits_per_byte:.3f}")
+            cells = (*figures, str(found.tokens))
+        rows.append((short[model.name], *cells))
+    return rows if any(model.score.likelihood for model in contest.models) else []
 
 
 def _speed(contest: Contest) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from ggship.errors import UsageError
 from ggship.evals import stats
 from ggship.evals.document import did_you_mean
 from ggship.evals.reference import Reference
-from ggship.evals.report import Gate, Report, SmokeCheck, Verdict
+from ggship.evals.report import Gate, Likelihood, Report, SmokeCheck, Verdict
 
 METRIC = "metric."
 TAG, OF_TAG = "tag.", ".pass_rate"
@@ -24,6 +25,9 @@ ALONE = {
     "fails": "cases failed",
     "errors": "cases without a judged answer, of both models",
     "cases": "cases that were judged",
+    "log_likelihood": "mean log-likelihood of a token of the reference answers",
+    "perplexity": "exp(-log_likelihood): the lower, the less they surprise it",
+    "bits_per_byte": "bits that a byte of the reference answers takes",
 }
 AGAINST_BASE = {
     "base_pass_rate": "share of cases that the base passed",
@@ -33,7 +37,10 @@ AGAINST_BASE = {
     "losses": "cases where the base did better",
     "changed_rate": "share of answers that differ from the base's",
     "mcnemar_p": "McNemar's exact p of the difference",
+    "delta_log_likelihood": "log_likelihood less that of the base",
+    "perplexity_ratio": "perplexity over the base's",
 }
+LIKELY = {"log_likelihood", "perplexity", "bits_per_byte", "delta_log_likelihood", "perplexity_ratio"}
 TIMED = {
     "p50_latency": "median seconds an answer took",
     "p95_latency": "95th percentile of the seconds an answer took",
@@ -79,6 +86,11 @@ class Rule:
     def needs_base(self) -> bool:
         """Whether it compares with the base."""
         return self.metric in AGAINST_BASE or self.metric in TIMED_AGAINST_BASE
+
+    @property
+    def likely(self) -> bool:
+        """Whether the likelihood of reference answers must be measured."""
+        return self.metric in LIKELY
 
     @property
     def timed(self) -> bool:
@@ -181,8 +193,22 @@ def observe(report: Report) -> dict[str, float | None]:
         "first_token_p50_ratio": _ratio(fast.first_token_p50_seconds, slow.first_token_p50_seconds if slow else None),
         "load_seconds": fast.load_seconds,
     }
+    seen |= _likelihoods(tuned.likelihood, base.likelihood if base else None)
     seen |= {f"{TAG}{tag}{OF_TAG}": rate for tag, (rate, _) in _tag_rates(report).items()}
     return {**seen, **{METRIC + name: score for name, score in tuned.metrics.items()}}
+
+
+def _likelihoods(ours: Likelihood | None, theirs: Likelihood | None) -> dict[str, float | None]:
+    """Differences only where both cut the answers into as many tokens: else a token of one is none of the other."""
+    alike = ours is not None and theirs is not None and ours.tokens == theirs.tokens
+    delta = ours.log_likelihood - theirs.log_likelihood if alike and ours and theirs else None
+    return {
+        "log_likelihood": ours.log_likelihood if ours else None,
+        "perplexity": ours.perplexity if ours else None,
+        "bits_per_byte": ours.bits_per_byte if ours else None,
+        "delta_log_likelihood": delta,
+        "perplexity_ratio": None if delta is None else math.exp(min(-delta, 700.0)),
+    }
 
 
 def observe_intervals(report: Report) -> dict[str, tuple[float, float] | None]:

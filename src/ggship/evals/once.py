@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from ggship.digests import digest_of
 from ggship.errors import GgshipError, ServerError
 from ggship.evals.instruments import Judge, Verdict
-from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
+from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Forced, Message
 
 
 class Once:
@@ -21,6 +22,11 @@ class Once:
     def __init__(self, inside: Endpoint) -> None:
         self.label = inside.label
         self.model = inside.model
+        self.at_once: int = getattr(inside, "at_once", 1)
+        self.most_at_once: int | None = getattr(inside, "most_at_once", None)
+        setting = getattr(inside, "setting", None)
+        self.setting = None if setting is None else cache(lambda: dict(setting()))
+        self._scored: dict[str, Forced | ServerError | None] = {}
         self._inside: Endpoint | None = inside
         self._told: dict[str, Answer | ServerError] = {}
         self._digest: str | None = None
@@ -34,6 +40,20 @@ class Once:
             except ServerError as error:
                 self._told[key] = error
         told = self._told[key]
+        if isinstance(told, ServerError):
+            raise told
+        return told
+
+    def score(self, messages: Sequence[Message], answer: str) -> Forced | None:
+        """How probable the one inside finds the answer; None where it cannot tell."""
+        key = digest_of({"messages": _plain(messages), "answer": answer})
+        if key not in self._scored:
+            score = getattr(self._open(), "score", None)
+            try:
+                self._scored[key] = score(messages, answer) if score else None
+            except ServerError as error:
+                self._scored[key] = error
+        told = self._scored[key]
         if isinstance(told, ServerError):
             raise told
         return told

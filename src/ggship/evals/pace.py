@@ -15,7 +15,7 @@ def times_matter(cases: Sequence[Case], rules: Sequence[Rule]) -> bool:
     Then every model is asked now, one question at a time: times of another day, or of questions that wait for each
     other, say nothing of this server.
     """
-    timed = any(item.type.removeprefix("not-") == "latency" for case in cases for item in case.assertions)
+    timed = any(item.type.removeprefix("not-") == "latency" for case in cases for item in case.each_assertion())
     return timed or any(rule.timed for rule in rules)
 
 

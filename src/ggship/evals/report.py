@@ -91,11 +91,27 @@ class CaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable a model finds the reference answers of a suite. cases: how many have one; tokens: of all of them.
+
+    log_likelihood: mean over the tokens, natural logarithm; perplexity: exp of its negative; both compare models with
+    the same tokenizer. bits_per_byte: of the answers as UTF-8; it compares any two.
+    """
+
+    cases: int
+    tokens: int
+    log_likelihood: float
+    perplexity: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """How one model did on all cases that weigh something. label and model: what it is called, and its name there.
 
     pass_rate: passed weight over judged weight, None where nothing was judged; interval: Wilson's, 95 %. errors counts
     every case, those without weight too. score: mean score of the judged cases. metrics: the same by metric name.
+    likelihood: of the reference answers; None where it was not asked for, or the server cannot tell.
     """
 
     label: str
@@ -108,6 +124,7 @@ class Score:
     interval: tuple[float, float] | None
     score: float | None
     metrics: dict[str, float]
+    likelihood: Likelihood | None = later()  # noqa: RUF009  (a field of dataclasses)
 
 
 @dataclass(frozen=True, slots=True)

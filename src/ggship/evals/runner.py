@@ -13,9 +13,10 @@ from ggship.evals.asking import Asking
 from ggship.evals.instruments import Instruments
 from ggship.evals.judging import check_needs, judge_case, needs_of
 from ggship.evals.kept import Answers, Forgetful, Kept, question_of
+from ggship.evals.likelihood import measure
 from ggship.evals.pace import at_once, times_matter
 from ggship.evals.rendered import rendered_prompt
-from ggship.evals.report import CaseReport, Instrument, Outcome, Report, Result, Rival, Score, Timing
+from ggship.evals.report import CaseReport, Instrument, Likelihood, Outcome, Report, Result, Rival, Score, Timing
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import Endpoint
 
@@ -57,6 +58,7 @@ def evaluate(
     rival: Rival = "base",
     kept: Kept | None = None,
     concurrency: int | None = None,
+    likelihood: bool = False,
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
@@ -65,7 +67,7 @@ def evaluate(
     rival: "other" where `base` is not the model's own base, and may well answer as it does.
     tuned_label, base_label: what reports call the models, where the endpoints' own are names in passing.
     kept: where answers are kept as they come. concurrency: how many questions are at a server at a time; what suits its
-    kind, unless given.
+    kind, unless given. likelihood: also how probable the models find the reference answers, as where a gate asks it.
     instruments: what judges answers; they are closed with the evaluation. used: how the report names them.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed or an assertion not be judged.
@@ -85,9 +87,12 @@ def evaluate(
             number = at_once(endpoint, concurrency, timely=timely)
             sides[side] = Asking(suite.cases, endpoint, clock, kept=there, at_once=number)
         cases = _judge_all(suite.cases, sides, judges, count.one, later=by_models)
+    likely, unlikely = _likelihoods(suite, models, wanted=likelihood or any(rule.likely for rule in rules))
     asked = {side: asking.asked for side, asking in sides.items()}
-    tuned_score = _score(cases, tuned, tuned_label)
-    base_score = _score(cases, base, base_label, of_base=True) if base is not None else None
+    tuned_score = replace(_score(cases, tuned, tuned_label), likelihood=likely.get("tuned"))
+    base_score = None
+    if base is not None:
+        base_score = replace(_score(cases, base, base_label, of_base=True), likelihood=likely.get("base"))
     comparison = compare.compare(cases, tuned_score, base_score) if base_score else None
     digests = {"tuned": tuned_score.digest, "base": base_score.digest if base_score else None}
     replaced = [side for side, asking in sides.items() if not asking.end(digests[side])]
@@ -101,7 +106,7 @@ def evaluate(
         smoke=smoke.check_smoke(cases, special_tokens=special_tokens, allowed=suite.smoke, rival=rival),
         comparison=comparison,
         gates=(),
-        warnings=(*compare.warnings(tuned_score, comparison), *(_REPLACED[side] for side in replaced)),
+        warnings=(*compare.warnings(tuned_score, comparison), *(_REPLACED[side] for side in replaced), *unlikely),
         timing=Timing(
             started=started.isoformat(timespec="seconds"),
             seconds=clock.monotonic() - begin,
@@ -183,6 +188,19 @@ def _case_report(case: Case, sides: Mapping[str, Asking], ours: Result, theirs: 
         said = {side: [answer.text.strip() for answer in one.asked.answers[case.id]] for side, one in sides.items()}
         changed = said["tuned"] != said["base"]
     return CaseReport(case.id, case.messages, ours, theirs, case.scored_weight, case.tags, changed)
+
+
+def _likelihoods(
+    suite: Suite, models: Mapping[str, Endpoint], *, wanted: bool
+) -> tuple[dict[str, Likelihood | None], list[str]]:
+    """By side, and why one is not known. The model that was asked last comes first: it is loaded."""
+    found: dict[str, Likelihood | None] = {}
+    missing = []
+    for side, endpoint in reversed(list(models.items())) if wanted else ():
+        found[side], why = measure(suite, endpoint)
+        if why:
+            missing.append(f"no likelihood of {endpoint.label}: {why}")
+    return found, missing
 
 
 def _answered(result: Result) -> bool:

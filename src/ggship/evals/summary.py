@@ -33,6 +33,8 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
         rows.append(
             (f"against {report.rival_name}", count + (f"; regressions: {lost}" if lost else "; no regressions"))
         )
+    if report.tuned.likelihood is not None:
+        rows.append(("likelihood", _likelihood_line(report)))
     if report.errors:
         rows.append(("errors", f"{report.errors} without a judged answer: {_some(_erred(report))}"))
     bad = [check for check in report.smoke if check.outcome in ("fail", "error")]
@@ -113,6 +115,12 @@ def _score_line(report: Report) -> str:
     tuned, base = report.tuned, report.base
     line = f"{percent(tuned.pass_rate)} of {tuned.passes + tuned.fails} cases"
     return line + (f", {report.rival_name} {percent(base.pass_rate)}" if base is not None else "")
+
+
+def _likelihood_line(report: Report) -> str:
+    sides = [report.tuned.likelihood] + ([report.base.likelihood] if report.base else [])
+    told = ["–" if side is None else f"{side.perplexity:.2f}" for side in sides]
+    return f"perplexity {told[0]} of the right answers" + (f", {report.rival_name} {told[1]}" if report.base else "")
 
 
 def _erred(report: Report) -> list[str]:

@@ -6,8 +6,8 @@ null), stops; the answer is {"versions": {...}} or {"refused": {code, what, wher
 {"prompt": text, "bos": whether the server puts BOS in front, "tokens": most tokens of the answer, "whole": at how many
 positions the whole distribution is wanted, "out": file}. The answer: {"ids": tokens of the prompt, "pieces": their
 bytes in hex, "answer": tokens of the greedy answer, "whole": [position, ...]}; `out` then holds float32 [positions,
-vocabulary], natural logarithms. A prompt with "stops" wants words, as `ggship.reference.speech` has them. Without an
-adapter (null) the base alone is asked. It ends when its stdin does.
+vocabulary], natural logarithms. A prompt with "stops" wants words, one with "forced" the likelihood of those words, as
+`ggship.reference.speech` has them. Without an adapter (null) the base alone is asked. It ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from ggship.convert.peft_child import attach, load_base, plain_adapter
 from ggship.convert.peft_proof import RefusedError
-from ggship.reference.speech import speak
+from ggship.reference.speech import listen, speak
 from ggship.reference.spread import spread
 
 LIBRARIES = ("torch", "transformers", "peft")  # the last only where there is an adapter
@@ -147,7 +147,7 @@ def main() -> None:
     say({"versions": {name: sys.modules[name].__version__ for name in LIBRARIES if name in sys.modules}})
     for line in sys.stdin:
         task = json.loads(line)
-        say(speak(model, task) if "stops" in task else model.answer(task))
+        say(listen(model, task) if "forced" in task else speak(model, task) if "stops" in task else model.answer(task))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ggship.prompts.thinking import MARKS
 from ggship.reference.measure import with_system
 from ggship.reference.trained import Trained
 from ggship.runs.model import Run
-from ggship.runtimes.model import Answer, ChatOptions, Message
+from ggship.runtimes.model import Answer, ChatOptions, Forced, Message
 
 ANSWER_SECONDS = 1800.0
 
@@ -137,6 +137,17 @@ class RunEndpoint:
             return prompt.chat.render(with_system(messages, prompt.found.system))
         except TemplateRefused as error:
             raise ServerError(error.message, where=error.where, status=400) from error
+
+    def score(self, messages: Sequence[Message], answer: str) -> Forced:
+        """How probable the model finds this answer, in one pass over prompt and answer."""
+        task = {"prompt": self.render(messages), "bos": self._subject.bos, "forced": answer}
+        try:
+            told = self.slot.take(self, self._subject, bare=self._bare).say(task)
+        except GgshipError as error:
+            raise ServerError(error.message, where=error.where, hint=error.hint) from error
+        if "refused" in told:
+            raise ServerError(f"{self.label} cannot read this answer: {told['refused']}", status=400)
+        return Forced(told["log_likelihood"], told["tokens"])
 
     def digest(self) -> str:
         """Of adapter, base, tokenizer, prompt and versions."""

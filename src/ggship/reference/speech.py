@@ -6,6 +6,8 @@ import codecs
 import time
 from typing import TYPE_CHECKING, Any
 
+from ggship.runtimes.forced import same
+
 if TYPE_CHECKING:
     from ggship.reference.child import Model
 
@@ -39,6 +41,25 @@ def speak(model: Model, task: dict[str, Any]) -> dict[str, Any]:
         "first": first,
         "seconds": time.perf_counter() - began,
     }
+
+
+def listen(model: Model, task: dict[str, Any]) -> dict[str, Any]:
+    """How probable the model finds words: {"log_likelihood", "tokens"}, natural logarithm, or {"refused": why}.
+
+    task: prompt and bos as elsewhere, forced: the words that follow the prompt.
+    """
+    import torch
+
+    before = model.prompt_ids(task["prompt"], bos=task["bos"])
+    ids = model.prompt_ids(task["prompt"] + task["forced"], bos=task["bos"])
+    refused = _refusal(model, ids)
+    if refused:
+        return {"refused": refused}
+    start = same(before, ids)
+    with torch.no_grad():
+        rows = model.model(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1].float()
+    told = torch.log_softmax(rows, dim=-1).gather(1, torch.tensor(ids[start:])[:, None])
+    return {"log_likelihood": float(told.double().sum()), "tokens": len(ids) - start}
 
 
 def _refusal(model: Model, ids: list[int]) -> str:

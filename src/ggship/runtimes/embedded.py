@@ -16,12 +16,14 @@ from ggship.cores import cores
 from ggship.digests import digest_of, sha256_file
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded_process import COMMAND, Child, Load
+from ggship.runtimes.forced import force
 from ggship.runtimes.gathering import ANSWER_SECONDS, Gathering
 from ggship.runtimes.model import (
     ENABLE_THINKING,
     Answer,
     ChatOptions,
     Created,
+    Forced,
     Message,
     ModelSpec,
     Progress,
@@ -266,6 +268,21 @@ class EmbeddedEndpoint:
                 raise self._refusal(reply.status, reply.text())
             told.append(tuple(reply.json().get("tokens") or ()))
         return PromptTokens(asked, len(told[0]), told[1]) if asked is not None else None
+
+    def score(self, messages: Sequence[Message], answer: str) -> Forced:
+        """How probable the model finds this answer, token by token."""
+        prompt = self.render(messages)
+        child = self._runtime.child(_load(self._runtime.spec(self.model), None))
+
+        def post(path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+            with child.watched() as http:
+                reply = http.request("POST", path, json=dict(body))
+            if not reply.ok:
+                raise self._refusal(reply.status, reply.text())
+            told = reply.json()
+            return told if isinstance(told, dict) else {}
+
+        return force(post, prompt or "", answer)
 
     def digest(self) -> str | None:
         """As the runtime tells it."""

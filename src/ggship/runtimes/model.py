@@ -109,6 +109,25 @@ class Endpoint(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """How probable a model finds words that it was given. log_likelihood: natural logarithm, summed over the tokens.
+
+    tokens: those that the words add to the prompt; the end of the turn is not among them.
+    """
+
+    log_likelihood: float
+    tokens: int
+
+
+class Scorer(Endpoint, Protocol):
+    """An endpoint that can also tell how probable it finds an answer; not every server can."""
+
+    def score(self, messages: Sequence[Message], answer: str) -> Forced | None:
+        """Of this answer to these messages; None where the server turns out to be unable. Raises ServerError."""
+        ...
+
+
 class Witness(Endpoint, Protocol):
     """An endpoint that tells more of the prompt: what becomes of tools, and of the text."""
 
