@@ -44,6 +44,9 @@ class Crowded:
             raise self._fails[question]
         return Answer(f"a {question}", "stop", 0.5, tokens=1)
 
+    def render(self, messages: Any) -> str | None:
+        return None
+
     def digest(self) -> str | None:
         return None
 
