@@ -53,7 +53,7 @@ def test_the_runs_generation_config_before_the_bases_each_with_its_source(planne
     of_base = planned(base=config)
     assert values(of_base) == {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "repeat_penalty": 1.05}
     assert of_base.given[0].source == "generation_config.json of the base: temperature"
-    of_run = planned(run={"temperature": 0.1}, base=config)
+    of_run = planned(run={"temperature": 0.1, "do_sample": True}, base=config)
     assert values(of_run) == {"temperature": 0.1}
     assert of_run.reasons() == (("temperature", "0.1: generation_config.json of the run: temperature"),)
 
@@ -64,6 +64,13 @@ def test_greedy_where_it_was_said_to_be_greedy(planned):
     assert "do_sample is false" in said.given[0].source
 
 
+def test_numbers_that_transformers_never_used_are_left_out_and_said(planned):
+    said = planned(base={"temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1})
+    assert values(said) == {"repeat_penalty": 1.1}
+    assert "temperature, top_p without do_sample" in said.notes[0]
+    assert planned(base={"do_sample": None, "repetition_penalty": 1.1}).notes == ()
+
+
 def test_what_a_gguf_kept_is_read_as_it_was_written(planned):
     kept = planned(general__sampling__temp=0.6000000238418579, general__sampling__top_k=20)
     assert values(kept) == {"temperature": 0.6, "top_k": 20}
@@ -71,7 +78,7 @@ def test_what_a_gguf_kept_is_read_as_it_was_written(planned):
 
 @pytest.mark.parametrize("value", ["hot", True, -1, 1e99, [0.5], {"a": 1}])
 def test_what_is_no_value_is_left_out_and_said(planned, value):
-    odd = planned(base={"temperature": value, "top_k": 5})
+    odd = planned(base={"temperature": value, "top_k": 5, "do_sample": True})
     assert values(odd) == {"top_k": 5}
     assert "left out" in odd.notes[0]
 

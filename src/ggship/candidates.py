@@ -20,6 +20,7 @@ from ggship.progress import Progress
 from ggship.runner import Runner, run_subprocess
 from ggship.runs import Checkpoint
 from ggship.runs.adapters import adapters_of
+from ggship.runs.places import choose_place
 from ggship.runtimes.model import Runtime
 from ggship.ship import Shipped, package_job, prepare
 from ggship.stages.job import Job
@@ -111,6 +112,7 @@ def need_comparable(options: PackageOptions, runtime: Runtime | None) -> None:
     if options.more:
         hint = "compare the checkpoints of one run, then blend the ones you choose: RUN/checkpoint-300@0.5 RUN2"
         raise UsageError("--all-checkpoints is for one run", hint=hint)
+    _refuse_named_one(options.run.expanduser())
     if not options.evaluate or options.suite is None:
         raise UsageError(
             "--all-checkpoints chooses by what the checkpoints answer, so it needs questions",
@@ -121,6 +123,16 @@ def need_comparable(options: PackageOptions, runtime: Runtime | None) -> None:
         raise UsageError(
             "--all-checkpoints needs a runtime to ask the checkpoints on",
             hint="leave --runtime none out; --runtime embedded needs no server (ggship[embedded])",
+        )
+
+
+def _refuse_named_one(run: Path) -> None:
+    place = choose_place(run)
+    if place.path != place.root and place.path.resolve() == run.resolve():
+        raise UsageError(
+            "--all-checkpoints compares all checkpoints of a run, and you named one of them",
+            where=str(run),
+            hint=f"name the run: ggship package {place.root} --all-checkpoints; or leave --all-checkpoints out",
         )
 
 

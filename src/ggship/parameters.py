@@ -30,6 +30,7 @@ _NAMES = {
     "min_p": "min_p",
     "repetition_penalty": "repeat_penalty",
 }
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 # llama.cpp's converter keeps the same in GGUF (gguf-py: gguf/metadata.py, load_generation_config; Keys.General).
 _IN_GGUF = {
     "general.sampling.temp": "temperature",
@@ -152,6 +153,15 @@ def _taken(config: Mapping[str, Any], source: str, notes: list[str]) -> list[Par
             Parameter("temperature", 0.0, f"{source}: do_sample is false"),
             *_each({"repetition_penalty": config.get("repetition_penalty")}, _NAMES, source, notes),
         ]
+    if config.get("do_sample") is not True:
+        # The same where nobody says so: False is transformers' default, and these numbers were never used.
+        unused = [name for name in _SAMPLING if config.get(name) is not None]
+        if unused:
+            named = ", ".join(unused)
+            notes.append(
+                f"{source} has {named} without do_sample: transformers would use none of it, so it is left out"
+            )
+        config = {"repetition_penalty": config.get("repetition_penalty")}
     return _each(config, _NAMES, source, notes)
 
 

@@ -189,12 +189,21 @@ def _quant(asked: str | None, base: Base, force: bool) -> tuple[str | None, str]
     if base.quantized:
         if asked is None:
             return None, f"touched tensors Q8_0, the rest stays {base.file_type} byte for byte (the base is quantized)"
+        if force and _is_wider(asked, base.file_type):
+            return asked, f"{asked} for touched tensors; the rest stays {base.file_type}, which has no more to give"
         if force:
             return asked, f"{asked} for all, forced on a {base.file_type} base: the update may be erased"
         return asked, f"{asked} where the base is not {base.file_type} already; touched tensors at Q8_0 or above"
     if asked is None:
         return DEFAULT_QUANT, f"{DEFAULT_QUANT}: half the size of {base.file_type or '16 bit'}, and the update survives"
     return asked, f"{asked}, as you asked, with llama.cpp's own mix per tensor"
+
+
+def _is_wider(asked: str, has: str) -> bool:
+    from ggship.gguf.mix import FILE_TYPES, parse_quant
+    from ggship.gguf.types import GgmlType
+
+    return FILE_TYPES[parse_quant(asked)][1].bits > GgmlType[has].bits
 
 
 def _fold_reason(run: Run) -> str:

@@ -172,10 +172,20 @@ def test_the_same_adapter_twice_is_a_slip(make_run, tmp_path):
     assert "@1.5" in refused.value.hint
 
 
-def test_runs_of_different_bases_are_refused_unless_the_base_is_named(make_run, tone):
+def test_a_run_and_its_own_last_checkpoint_are_one_adapter(make_run, tensors):
+    run, copy = make_run(name="law"), make_run(name="copy")
+    with pytest.raises(UsageError, match="count twice") as refused:
+        read_runs([RunRef(run.root), RunRef(copy.root, 0.5)])
+    assert "copy" in refused.value.where
+    other = make_run({name: array + 1 for name, array in tensors.items()}, name="other")
+    assert len(read_runs([RunRef(run.root), RunRef(other.root)]).shares) == 2
+
+
+def test_runs_of_different_bases_are_refused_unless_the_base_is_named(make_run, tensors, tone):
     law = make_run(name="law", base_model_name_or_path="Qwen/Qwen2.5-0.5B-Instruct")
-    copy = make_run(name="copy", base_model_name_or_path="/data/Qwen2.5-0.5B-Instruct")
-    plain = make_run(name="plain", base_model_name_or_path="Qwen/Qwen2.5-0.5B")
+    others = [{name: array * times for name, array in tensors.items()} for times in (2, 3)]
+    copy = make_run(others[0], name="copy", base_model_name_or_path="/data/Qwen2.5-0.5B-Instruct")
+    plain = make_run(others[1], name="plain", base_model_name_or_path="Qwen/Qwen2.5-0.5B")
     with pytest.raises(BaseMismatch, match="different bases") as refused:
         read_runs([RunRef(law.root), RunRef(plain.root)])
     assert "plain: Qwen/Qwen2.5-0.5B" in refused.value.where

@@ -41,7 +41,7 @@ def test_each_source_goes_before_the_next(make_run, make_base):
     run, base = make_run(SAVED), make_base(BASE, **IDS)
     told = recorded(run, "ms-swift", record(name="qwen3"))
     assert found(told, base, "chatml").chat.text == family("chatml").text
-    assert found(told, base).chat.source.startswith("the format qwen3 of ms-swift")
+    assert found(told, base).chat.source.startswith("ms-swift's format qwen3, as ")
     assert found(run, base).chat.text == SAVED
     assert found(replace(run, chat_template=None), base).chat.text == BASE
     with pytest.raises(PromptUnknown, match="no chat template is known"):
@@ -216,11 +216,14 @@ RUNS = RECORDED.parent / "runs"
         ("axolotl-chat", "chat_template.jinja of the run: chatml (high confidence: README.md says so)"),
         (
             "llama-board",
-            "the format qwen3_nothink of LLaMA-Factory 0.9.5 (high confidence: training_args.yaml says so)",
+            "LLaMA-Factory's format qwen3_nothink, as 0.9.5 has it (high confidence: training_args.yaml says so)",
         ),
         ("llama-factory-alpaca", "the Jinja in chat_template.jinja (high confidence: LLaMA-Factory wrote it from"),
         ("llama-factory-chat", "chat_template.jinja of the run (high confidence: it is not the base's"),
-        ("ms-swift-chat", "the format qwen2_5 of ms-swift 4.6.0 (high confidence: checkpoint-20/args.json says so)"),
+        (
+            "ms-swift-chat",
+            "ms-swift's format qwen2_5, as 4.6.0 has it (high confidence: checkpoint-20/args.json",
+        ),
         ("trl-chat", "chat_template.jinja of the run (high confidence: it is not the base's"),
     ],
 )

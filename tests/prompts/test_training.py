@@ -102,6 +102,22 @@ def test_plain_text_formats_stop_at_the_next_question(make_run, make_base):
     assert stop_strings(run, make_base(), family("vicuna")) == ("</s>", "USER:")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "end", "stops"),
+    [
+        ("User\n", "\nAssistant\n", "</s>\n", {"</s>", "\nUser\n"}),  # an answer may hold the word
+        ("User ", "\nAssistant ", "</s>\n", {"</s>", "\nUser"}),
+        ("User ", " Assistant ", "</s>", {"</s>"}),
+        ("User: ", " Assistant: ", "</s>", {"</s>", "User:"}),
+    ],
+)
+def test_a_heading_of_plain_words_stops_only_where_it_stands_as_one(make_run, make_base, before, after, end, stops):
+    asked = f"{{{{ {before!r} + m.content + {after!r} }}}}"
+    text = f"{{% for m in messages %}}{{% if m.role == 'user' %}}{asked}{{% else %}}{{{{ m.content + {end!r} }}}}"
+    chat = ChatTemplate(f"{text}{{% endif %}}{{% endfor %}}", eos_token="</s>")
+    assert set(stop_strings(make_run(tokenizer_config={"eos_token": "</s>"}), make_base(), chat)) == stops
+
+
 def test_no_stop_is_empty_white_space_or_twice(make_run, make_base):
     turn = "{{ '\\n' }}{{ m.content }}{{ ' \\n' }}"
     plain = ChatTemplate("{% for m in messages %}" + turn + "{% endfor %}", eos_token="\n")

@@ -97,7 +97,8 @@ def test_the_best_by_the_suite_goes_live_and_the_others_are_packages(each_crew, 
     server = crew.shop.server
     assert [name for name in server.models if name.startswith("law")] == ["law:latest"]
     assert crew.asked[server.models["law:latest"].digest()] == "blue, green, red"
-    assert chosen.document["run"]["chosen"].startswith("checkpoint-200")
+    assert chosen.document["run"]["chosen"] == "checkpoint-200, the best of all checkpoints"
+    assert other.document["run"]["chosen"] == "checkpoint-300, one of all checkpoints"
     assert chosen.digest == server.models["law:latest"].digest()
     selection = chosen.document["selection"]
     assert selection["chosen"] == "checkpoint-200"
@@ -214,6 +215,17 @@ def test_what_cannot_choose_is_a_usage_error(crew, tiny_run, arguments, said, ca
     tiny_run(crew.shop.root / "tone", seed=2)
     assert crew.package(*arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_one_checkpoint_that_is_named_is_not_all(crew, capsys):
+    one = crew.shop.run / "checkpoint-200"
+    assert crew.shop.ggship(
+        "package", one, "--name", "law", "--base", crew.shop.base, "--host", crew.shop.server.url, "--all-checkpoints",
+        "--suite", crew.suite,
+    ) == 2  # fmt: skip
+    said = capsys.readouterr().err
+    assert "you named one of them" in said
+    assert f"ggship package {crew.shop.run} --all-checkpoints" in " ".join(said.split()).replace("- ", "-")
 
 
 def test_one_checkpoint_leaves_no_choice(shop, tiny_run, capsys):

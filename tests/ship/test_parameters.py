@@ -31,7 +31,7 @@ def test_recorded_and_asked_for_they_are_everywhere(shop):
 
 
 def test_the_plan_says_them(shop, capsys):
-    (shop.run / "generation_config.json").write_text('{"temperature": 0.6}')
+    (shop.run / "generation_config.json").write_text('{"temperature": 0.6, "do_sample": true}')
     arguments = [shop.run, "--name", "law", "--base", shop.base, "--host", shop.server.url, "--dry-run"]
     assert shop.ggship("package", *arguments, "--parameter", "top_p=0.5") == 0
     out = " ".join(capsys.readouterr().out.split())

@@ -97,7 +97,7 @@ def trainer_format(trainer: str, name: str) -> ChatTemplate | None:
     if found is None:
         return None
     text = Format(**found).jinja()
-    return ChatTemplate(text, source=f"the format {name} of {trainer} {data['version']}")
+    return ChatTemplate(text, source=f"{trainer}'s format {name}, as {data['version']} has it")
 
 
 def format_names(trainer: str) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def _plan(run: Run, base: Base, options: PackageOptions, plan: Plan) -> PromptPl
     notes = [("prompt", found.words)]
     notes += _bos_note(chat, base)
     notes += [("thinking", thinking.why)] if thinking else []
-    notes.append(("stops", "; ".join(f"{stop.text} ({stop.source})" for stop in stops) or "none"))
+    notes.append(("stops", "; ".join(f"{stop.shown} ({stop.source})" for stop in stops) or "none"))
     if isinstance(written, NotInGo):
         if plan.strategy == "adapter" and chat.text != base.chat_template:
             raise NotExpressible(

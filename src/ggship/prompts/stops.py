@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # What control tokens look like in text: <|im_end|>, <｜end▁of▁sentence｜>, <end_of_turn>, <|turn>, <seed:eos>, [INST].
 _MARK = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|<[/|]?[A-Za-z_][\w.:-]*\|?>|\[/?[A-Z_]{2,}\]")
+_WORDS = re.compile(r"[\w ]+")
 _ASKED, _ANSWER = "zqQUESTIONqz", "zqANSWERqz"
 
 
@@ -27,6 +28,11 @@ class Stop:
 
     text: str
     source: str
+
+    @property
+    def shown(self) -> str:
+        """On one line."""
+        return self.text.replace("\n", "\\n")
 
 
 def find_stops(run: Run, base: Base, chat: ChatTemplate, names: TokenNames | None = None) -> tuple[Stop, ...]:
@@ -60,7 +66,7 @@ def pieces_stops(pieces: Pieces, bos: str | None) -> tuple[str, ...]:
     """The marks that close an answer, then the one that opens the next question, or its heading where it has none.
 
     `bos` is none of them, unless nothing else opens a question. A heading of one or two characters is left out: answers
-    hold those.
+    hold those; one of plain words (`User`) stops where it is a line of its own, or begins one.
     """
     marks = [mark for mark in _MARK.findall(pieces.assistant.close) if mark != bos]
     heading = pieces.user.open.strip().split("\n")[0].strip()
@@ -68,8 +74,18 @@ def pieces_stops(pieces: Pieces, bos: str | None) -> tuple[str, ...]:
     if openers:
         marks.append(next((mark for mark in openers if mark != bos), openers[0]))
     elif len(heading) > 2:
-        marks.append(heading)
-    return tuple(dict.fromkeys(marks))
+        marks.append(_anchored(pieces, heading) if _WORDS.fullmatch(heading) else heading)
+    return tuple(dict.fromkeys(mark for mark in marks if mark))
+
+
+def _anchored(pieces: Pieces, heading: str) -> str:
+    """A heading of plain words, which an answer may hold too, as a line or the start of one; "" where it is neither."""
+    opened = pieces.user.open.lstrip()
+    before = pieces.assistant.close + pieces.user.open[: len(pieces.user.open) - len(opened)]
+    after = opened[len(heading) :].lstrip(" ")
+    if not before.endswith("\n"):
+        return ""
+    return "\n" + heading + ("\n" if after.startswith("\n") else "")
 
 
 def answers_end(chat: ChatTemplate) -> str | None:

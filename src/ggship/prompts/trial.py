@@ -29,6 +29,7 @@ from ggship.runner import Runner, run_subprocess
 CPU_SECONDS = 1.4  # beside what starting Python took; the largest honest template takes 0.4
 SECONDS = 20.0  # of the clock: what a busy machine may take for two seconds of work
 MEMORY_BYTES = 1 << 30
+_HINT = "mend it, or name the template of training: --template FILE, or a family such as chatml"
 _TOO_MUCH = "the chat template takes more time or memory than a template may"
 
 
@@ -51,8 +52,8 @@ def check_template(chat: ChatTemplate, *, runner: Runner = run_subprocess, secon
         return
     with contextlib.suppress(ValueError, KeyError, TypeError):
         problem = json.loads(done.tail(1))
-        raise BadFile(problem["message"], where=problem["where"], hint=problem["hint"])
-    raise BadFile(_TOO_MUCH, where=chat.source)
+        raise BadFile(problem["message"], where=problem["where"], hint=problem["hint"] or _HINT)
+    raise BadFile(_TOO_MUCH, where=chat.source, hint=_HINT)
 
 
 def check_template_once(chat: ChatTemplate, *, runner: Runner = run_subprocess, today: date | None = None) -> None:

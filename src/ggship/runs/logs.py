@@ -17,6 +17,7 @@ Row = tuple[Any, Mapping[str, Any]]
 """(step, what was logged there)."""
 
 _MOST_ROWS = 200_000
+_MOST_LOGS = 20
 _LONGEST = 1 << 16
 _MOST_KEYS = 100
 _TORCHTUNE = re.compile(r"Step (\d{1,12}) \| (.{1,2000})")
@@ -37,7 +38,8 @@ def read_logs(root: Path, limit: int) -> Iterator[tuple[str, list[Row]]]:
     except NotARun:
         return
     # Each start of torchtune begins a new log, with the time in its name: the last is that of this adapter.
-    for name in reversed([name for name in names if _TORCHTUNE_LOG.fullmatch(name)]):
+    logs = sorted((name for name in names if _TORCHTUNE_LOG.fullmatch(name)), key=lambda name: (len(name), name))
+    for name in logs[: -_MOST_LOGS - 1 : -1]:
         rows = _rows(read_head(folder / name, root, limit), _torchtune)
         if rows:
             yield f"logs/{name}", rows

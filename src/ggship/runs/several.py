@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def read_runs(
         _refuse_other_bases(shares)
     if not template_named:
         _refuse_other_templates(shares)
+    _refuse_same_bytes(shares)
     return blend(shares)
 
 
@@ -118,6 +120,25 @@ def _refuse_twice(shares: Sequence[Share]) -> None:
                 if both
                 else "together they come to nothing",
             )
+
+
+def _refuse_same_bytes(shares: Sequence[Share]) -> None:
+    for number, share in enumerate(shares):
+        for other in shares[:number]:
+            if _same_bytes(other.run, share.run):
+                raise UsageError(
+                    "two of the runs are one adapter, byte for byte: its update would count twice",
+                    where=f"{other.run.path}\n{share.run.path}",
+                    hint="name it once, with the weight of both: RUN@2 doubles an update",
+                )
+
+
+def _same_bytes(one: Run, other: Run) -> bool:
+    """Whether both have the same tensors: a run and its own last checkpoint, or a copy."""
+    files, others = one.tensor_files, other.tensor_files
+    if len(files) != len(others) or one.tensors.keys() != other.tensors.keys():
+        return False
+    return all(filecmp.cmp(ours, theirs, shallow=False) for ours, theirs in zip(files, others, strict=True))
 
 
 def _refuse_other_bases(shares: Sequence[Share]) -> None:

@@ -18,6 +18,7 @@ from ggship.pipeline import Facts
 from ggship.place import DOCUMENT
 from ggship.progress import Progress
 from ggship.runs import Run
+from ggship.runs.adapters import FINAL
 from ggship.runs.curve import trainer_document, training_document
 from ggship.settings import templates_dir
 from ggship.stages.job import Job
@@ -86,7 +87,10 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         "name": job.options.name,
         "strategy": job.plan.strategy,
         "plan": job.plan.document(),
-        "run": _run(run, facts["convert" if "convert" in facts else "merge"]["run_files"]),
+        "run": {
+            **_run(run, facts["convert" if "convert" in facts else "merge"]["run_files"]),
+            "chosen": _chosen(job),
+        },
         "findings": [finding.document() for finding in job.findings],
         "base": {
             "named": portable(run.base_named, hub=True),
@@ -115,6 +119,14 @@ def package_document(job: Job, facts: Mapping[str, Facts]) -> dict[str, Any]:
         "eval": dict(evaluated) if evaluated else {"passed": None},
         **({"selection": dict(job.selection)} if job.selection else {}),
     }
+
+
+def _chosen(job: Job) -> str:
+    """Why this adapter of the run: where all were compared the user named none of them."""
+    name = job.run.path.name if job.run.path != job.run.root else FINAL
+    if job.selection:
+        return f"{name}, the best of all checkpoints"
+    return f"{name}, one of all checkpoints" if job.candidate else job.run.chosen
 
 
 def _run(run: Run, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -121,7 +121,9 @@ class EvaluateStage:
             curve=training_curve(job.run),
         )
         rows = summary_rows(report)
-        again = [f"{sum(found.values())} answers kept from before"] if found else []
+        again = (
+            [f"{count} answer{'' if count == 1 else 's'} kept from before"] if (count := sum(found.values())) else []
+        )
         progress.done("; ".join([*(value for _, value in rows[:1]), *again]))
         return {
             "passed": report.passed,

@@ -36,10 +36,13 @@ def findings(
 
 
 def _of_shares(run: Run, base: Base | None, deep: bool) -> Iterator[Finding]:
-    """Of a blend: what is found on each of its runs, with its name."""
+    """Of a blend: what is found on each of its runs, with the names of all that it is found on."""
+    labels: dict[Finding, list[str]] = {}
     for share in run.shares:
-        for finding in _all(share.run, base, deep, None):
-            yield replace(finding, evidence=f"{share.run.label}: {finding.evidence}")
+        for finding in dict.fromkeys(_all(share.run, base, deep, None)):
+            labels.setdefault(finding, []).append(share.run.label)
+    for finding, named in labels.items():
+        yield replace(finding, evidence=f"{', '.join(dict.fromkeys(named))}: {finding.evidence}")
     if base is not None:
         yield from whether_they_add_up(run, base)
 
