@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ggship.digests import sha256_file
+from ggship.digests import sha256_file, write_text
 from ggship.errors import BadFile, Damaged
 from ggship.place import DOCUMENT
 
@@ -129,6 +131,38 @@ def _files(folder: Path) -> list[str]:
     ]
 
 
+def rewrite_files(folder: Path, write: Callable[[Path], object]) -> None:
+    """Replace files of a finished package, and their checksums: all of them or none, whenever it is killed.
+
+    write: puts the new ones into a folder that it is given, under their names. They are made beside the package, and
+    moved into it once they are whole; a move that was cut short is finished by whoever looks next (`verify_files`).
+    """
+    making, made = _beside(folder, "rewriting"), _beside(folder, "rewritten")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    write(making)
+    lines = (folder / SUMS).read_text("utf-8").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    digests |= {name: sha256_file(making / name) for name in _files(making)}
+    write_text(making / SUMS, _render_sums(digests))
+    making.rename(made)
+    _finish_rewriting(folder)
+
+
+def _finish_rewriting(folder: Path) -> None:
+    made = _beside(folder, "rewritten")
+    if not made.is_dir():
+        return
+    for name in (*_files(made), SUMS):
+        with contextlib.suppress(FileNotFoundError):  # moved already, by the process that was killed or by another
+            (made / name).replace(folder / name)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f".{folder.name}.{what}")
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What was recomputed: so many files, so many bytes, and the other laws that were checked, in words."""
@@ -144,6 +178,7 @@ def verify_files(info: PackageInfo) -> Verified:
     Raises Damaged naming every file that is missing, was added, is a link, or has another digest. SHA256SUMS itself is
     held to its bytes: what reads the same with another line end is not what was made.
     """
+    _finish_rewriting(info.path)
     sums_path = info.path / SUMS
     try:
         content = sums_path.read_bytes()

@@ -67,6 +67,38 @@ def test_it_stands_in_the_report_and_the_package_is_whole(packaged):
     assert packaged.package().ran == ()
 
 
+@pytest.mark.parametrize(
+    "moved", [(), ("eval/report.json",), ("eval/suite.yaml", "eval/report.json", "eval/junit.xml")]
+)
+def test_killed_while_it_moves_what_is_written_it_is_finished_by_the_next_look(packaged, moved):
+    info = load_package("law")
+    old = {path: path.read_bytes() for path in info.path.rglob("*") if path.is_file()}
+    record(info, read_run(packaged.run), measured(100))
+    new = {path: path.read_bytes() for path in old}
+    # As it was when it was killed: all is written beside the package, some of it is moved.
+    for path, content in old.items():
+        name = path.relative_to(info.path)
+        if name.as_posix() not in moved and content != new[path]:
+            waiting = info.path.with_name(".law.rewritten") / name
+            waiting.parent.mkdir(parents=True, exist_ok=True)
+            waiting.write_bytes(new[path])
+            path.write_bytes(content)
+    verify_package(load_package("law"))
+    assert {path: path.read_bytes() for path in old} == new
+    assert not info.path.with_name(".law.rewritten").exists()
+
+
+def test_killed_while_it_writes_the_package_is_as_it_was(packaged):
+    info = load_package("law")
+    half = info.path.with_name(".law.rewriting")
+    half.mkdir()
+    (half / "junk").write_text("half")
+    verify_package(info)
+    record(info, read_run(packaged.run), measured(100))
+    verify_package(load_package("law"))
+    assert not half.exists()
+
+
 def test_what_is_not_what_was_trained_goes_nowhere(packaged):
     info = load_package("law")
     need_proof(info, info.digest)

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from ggship.digests import sha256_file, write_text
+from ggship.digests import sha256_file
 from ggship.evals.codec import read_report
 from ggship.evals.gates import verdict
 from ggship.evals.load import load_suite
 from ggship.evals.reference import Reference
 from ggship.evals.report import Report
 from ggship.evals.write import write_reports
-from ggship.package import EVAL_FILES, SUMS, PackageInfo, verify_files, write_sums
+from ggship.package import EVAL_FILES, SUMS, PackageInfo, rewrite_files, verify_files
 from ggship.pipeline import enter_again
 from ggship.place import Place, holding
 from ggship.runs import training_curve
@@ -36,8 +36,10 @@ def record(info: PackageInfo, run: Run, found: Reference) -> Report | None:
         before = {name: sha256_file(info.path / name) for name in (*EVAL_FILES, SUMS) if info.file(name)}
         report = with_reference(read_report(info.path / REPORT), found)
         suite = info.path / "eval" / "suite.yaml"
-        write_reports(report, info.path / "eval", suite=load_suite(suite), suite_path=suite, curve=training_curve(run))
-        write_text(info.path / SUMS, write_sums(info.path))
+        curve, asked = training_curve(run), load_suite(suite)
+        rewrite_files(
+            info.path, lambda out: write_reports(report, out / "eval", suite=asked, suite_path=suite, curve=curve)
+        )
         enter_again(place, info.path, before)
     return report
 
