@@ -1,8 +1,9 @@
-"""What ggship does to a gateway, command by command, against the stand-in and, unchanged, against a real One-API.
+"""What ggship does to a gateway, command by command: against stand-ins and, unchanged, against real ones.
 
-GGSHIP_TEST_ONE_API_URL names a real one; then GGSHIP_TEST_ONE_API_TOKEN is an admin's access token there, and
-GGSHIP_TEST_ONE_API_KEY a client key of an admin. It must reach this machine's loopback, where a small Ollama of ours
-answers. What the tests make there they take away again.
+GGSHIP_TEST_ONE_API_URL names a real One-API; then GGSHIP_TEST_ONE_API_TOKEN is an admin's access token there, and
+GGSHIP_TEST_ONE_API_KEY a client key of an admin. GGSHIP_TEST_NEW_API_URL, _TOKEN, _KEY and _USER (the number of the
+user whose token it is) name a new-api. Each must reach this machine's loopback, where a small Ollama of ours answers.
+What the tests make there they take away again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import pytest
 
 from ggship.cli import cli
 from ggship.cli.funnel import run
-from ggship.gateways import OneApi, Secret
+from ggship.gateways import OneApi, Route, Secret
+from ggship.gateways.new_api import NewApi
 from ggship.transport import Transport
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_ollama import SmallOllama
 
-REAL = "GGSHIP_TEST_ONE_API_URL"
+REAL = {"real one-api": "GGSHIP_TEST_ONE_API", "real new-api": "GGSHIP_TEST_NEW_API"}
 V1, V2 = "1" * 64, "2" * 64
 
 
@@ -37,32 +39,47 @@ class Place:
     url: str
     token: str
     key: str
+    user: str = ""
 
     def client(self) -> OneApi:
+        if self.user:
+            return NewApi(Transport(self.url), Secret(self.token), Secret(self.key), user_id=self.user)
         return OneApi(Transport(self.url), Secret(self.token), Secret(self.key))
+
+    @property
+    def weights(self) -> bool:
+        return self.client().traits.weights
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}", "New-Api-User": self.user or "1"}
+        return Transport(self.url).request(method, path, json=body, headers=headers).json()
 
     def ours(self, name: str) -> list[dict[str, Any]]:
         """Our channels as the gateway has them, without what counts by itself."""
         counts = {"used_quota", "test_time", "response_time", "created_time", "balance"}
-        found = []
-        for page in range(20):
-            reply = (
-                Transport(self.url)
-                .request("GET", f"/api/channel/?p={page}", headers={"Authorization": self.token})
-                .json()
-            )
-            found += [row for row in reply["data"] or [] if name in row["config"]]
+        client = self.client()
+        numbers = sorted((c.id for c in client.channels() if c.is_of(name)), reverse=True)
+        found = [self.admin("GET", f"/api/channel/{number}")["data"] for number in numbers]
         return [{k: v for k, v in row.items() if k not in counts} for row in found]
 
 
-@pytest.fixture(params=["stand-in", *(["real"] if os.environ.get(REAL) else [])])
+@pytest.fixture(
+    params=[
+        "one-api",
+        "new-api",
+        "newer new-api",
+        *(kind for kind, name in REAL.items() if f"{name}_URL" in os.environ),
+    ]
+)
 def place(request: pytest.FixtureRequest, stand_in_module: Any) -> Iterator[Place]:
-    if request.param == "real":
-        yield Place(os.environ[REAL], os.environ["GGSHIP_TEST_ONE_API_TOKEN"], os.environ["GGSHIP_TEST_ONE_API_KEY"])
+    if request.param in REAL:
+        url, token, key = (os.environ[f"{REAL[request.param]}_{part}"] for part in ("URL", "TOKEN", "KEY"))
+        yield Place(url, token, key, os.environ["GGSHIP_TEST_NEW_API_USER"] if "new" in request.param else "")
         return
-    running = stand_in_module.StandIn()
+    new = "new-api" in request.param
+    running = stand_in_module.StandIn(new_api=new, newer="newer" in request.param)
     running.add_key("PROBEKEY")
-    yield Place(running.start(), "ROOT-TOKEN", "PROBEKEY")
+    yield Place(running.start(), "ROOT-TOKEN", "PROBEKEY", "1" if new else "")
     running.stop()
 
 
@@ -100,10 +117,11 @@ def ggship(
     monkeypatch.setenv("GGSHIP_GATEWAY_TOKEN", place.token)
     monkeypatch.setenv("GGSHIP_GATEWAY_KEY", f"sk-{place.key}")
     monkeypatch.setenv("GGSHIP_GATEWAY_URL", place.url)
+    user = ["--user-id", place.user] if place.user else []
 
     def call(*arguments: str, code: int = 0, version: str = "") -> dict[str, Any]:
         package = str(tmp_path / "package") + (f"@{version}" if version else "")
-        said = run(cli, ["gateway", arguments[0], package, *arguments[1:], "--json"])
+        said = run(cli, ["gateway", arguments[0], package, *user, *arguments[1:], "--json"])
         printed = capsys.readouterr()
         assert said == code, printed.err
         for secret in (place.token, place.key):
@@ -212,16 +230,12 @@ def test_a_canary_gets_its_share_and_is_promoted(ggship: Ggship, place: Place, n
     refused = ggship("canary", "--percent", "25", version="v2", code=4)
     assert "not the model that this package proved" in refused["error"]
     running = ggship("canary", "--percent", "25", "--measure", "120", "--force", version="v2")
-    assert running["split"] == {"stable": 3, "canary": 1}
+    assert running["split"] == ({"stable": 7500, "canary": 2500} if place.weights else {"stable": 3, "canary": 1})
     measured = running["measured"]
     assert measured["stable"] + measured["canary"] == measured["asked"] == 120
     assert measured["low"] <= 0.25 <= measured["high"]
-    assert sorted(row["name"] for row in place.ours(name)) == [
-        f"ggship:{name}",
-        f"ggship:{name}#2",
-        f"ggship:{name}#3",
-        f"ggship:{name}#canary-1",
-    ]
+    ends = ["", "#canary"] if place.weights else ["", "#2", "#3", "#canary-1"]
+    assert sorted(row["name"] for row in place.ours(name)) == [f"ggship:{name}{end}" for end in ends]
     before = place.ours(name)
     assert not ggship("canary", "--percent", "25", "--measure", "0", "--force", version="v2")["changed"]
     assert place.ours(name) == before
@@ -241,7 +255,7 @@ def test_rollback_takes_one_command_back_after_the_other(ggship: Ggship, place: 
     undone = ggship("rollback")
     assert undone["undone"]["command"] == "promote"
     names = sorted(row["name"] for row in place.ours(name))
-    assert names == [f"ggship:{name}", f"ggship:{name}#canary-1"]
+    assert names == [f"ggship:{name}", f"ggship:{name}#canary{'' if place.weights else '-1'}"]
     assert ggship("rollback")["undone"]["command"] == "canary"
     assert place.ours(name) == first
     assert ggship("rollback")["undone"]["command"] == "apply"
@@ -268,8 +282,7 @@ def test_rollback_of_a_removal_and_to_a_version_by_its_name(ggship: Ggship, plac
 def test_rollback_does_not_write_over_what_an_admin_changed(ggship: Ggship, place: Place, name: str) -> None:
     number = ggship("apply")["id"]
     ggship("apply", "--group", "vip", "--no-ask")
-    headers = {"Authorization": place.token}
-    Transport(place.url).request("PUT", "/api/channel/", json={"id": number, "priority": 77}, headers=headers)
+    place.admin("PUT", "/api/channel/", {"id": number, "priority": 77})
     before = place.ours(name)
     refused = ggship("rollback", code=4)
     assert "changed by someone else" in refused["error"]
@@ -291,9 +304,10 @@ def test_ollamas_openai_side_keeps_what_the_native_channel_drops(
     headers = {"Authorization": f"Bearer sk-{place.key}"}
     Transport(place.url).request("POST", "/v1/chat/completions", json=body, headers=headers)
     assert ollama.asked[-1][1]["stop"] == ["END"]
-    assert "drops stop" in ggship("apply")["error"]
+    warned = ggship("apply")["error"]
     Transport(place.url).request("POST", "/v1/chat/completions", json=body, headers=headers)
-    assert "stop" not in ollama.asked[-1][1]
+    native = {**ollama.asked[-1][1], **ollama.asked[-1][1].get("options", {})}
+    assert ("drops stop" in warned) == ("stop" not in native)
 
 
 def test_a_limit_that_the_gateway_would_not_hold_is_refused(ggship: Ggship, place: Place, name: str) -> None:
@@ -304,11 +318,9 @@ def test_a_limit_that_the_gateway_would_not_hold_is_refused(ggship: Ggship, plac
 
 
 def test_channels_of_others_come_out_of_all_of_it_untouched(ggship: Ggship, place: Place, name: str) -> None:
-    headers = {"Authorization": place.token}
-    theirs = {"name": f"theirs {name}", "type": 30, "key": "k", "base_url": "http://127.0.0.1:9", "models": f"x{name}"}
-    Transport(place.url).request("POST", "/api/channel/", json={**theirs, "group": "default"}, headers=headers)
     client = place.client()
-    (foreign,) = client.find(theirs["name"])
+    theirs = Route("x", f"x{name}", f"x{name}", "http://127.0.0.1:9").channel(types=client.traits.types)
+    foreign = client.create(replace(theirs, name=f"theirs {name}", config={}))
     try:
         for command in (["apply"], ["off"], ["on"], ["off", "--hard"], ["remove"], ["rollback"], ["remove"]):
             ggship(*command)

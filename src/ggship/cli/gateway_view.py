@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ggship.gateways.book import Known
     from ggship.package import PackageInfo
 
-KINDS = ["auto", "one-api"]
+KINDS = ["auto", "one-api", "new-api", "litellm"]
 
 
 def where_options(command: Command) -> Command:

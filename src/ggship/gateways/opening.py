@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ggship.errors import GgshipError, ServerError, UsageError
 from ggship.gateways.book import Known
 from ggship.gateways.gateway import Gateway
 from ggship.gateways.one_api import NEW_API_SIGNS, OneApi
 from ggship.gateways.secrets import KEY, TOKEN, check_address, gateway_secret
 from ggship.transport import Transport
+
+KINDS = ("one-api", "new-api", "litellm")
 
 
 def detect(url: str, *, insecure_http: bool = False) -> str:
@@ -33,9 +37,22 @@ def open_gateway(known: Known) -> Gateway:
     address = check_address(known.url, insecure_http=known.insecure_http)
     transport = Transport(address)
     key = gateway_secret(KEY, known.suffix)
+    if known.kind == "litellm":
+        from ggship.gateways.litellm import LiteLlmApi, LiteLlmFile
+
+        token = gateway_secret(TOKEN, known.suffix)
+        if known.config:
+            return LiteLlmFile(transport, Path(known.config).expanduser(), key or token)
+        if token is None:
+            raise _no_token(known, "LiteLLM's master key")
+        return LiteLlmApi(transport, token, key or token)
     token = gateway_secret(TOKEN, known.suffix)
     if token is None:
         raise _no_token(known, "an admin's access token of the gateway")
+    if known.kind == "new-api":
+        from ggship.gateways.new_api import NewApi
+
+        return NewApi(transport, token, key, user_id=known.user_id)
     return OneApi(transport, token, key)
 
 

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, failed, ok, openai_error
-from .shapes import ENABLED, NEW_CHANNEL, NO_CHANNEL, POINTER_FIELDS, ROOT, TOKEN, USER
+from .shapes import ENABLED, NO_CHANNEL, POINTER_FIELDS, ROOT, TOKEN, USER
 from .upstream import Said, UpstreamFailed, ask_upstream, upstream_name
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _channel(gateway: StandIn, method: str, rest: str, query: dict[str, str], bo
     if method == "POST" and rest == "":
         return _create(gateway, body, raw)
     if method == "PUT" and rest == "":
-        return _update(gateway, body or {})
+        return update_channel(gateway, body or {})
     if method == "DELETE" and rest == "disabled":
         gone = [number for number, channel in gateway.channels.items() if channel["status"] in (2, 3)]
         for number in gone:
@@ -87,17 +87,17 @@ def _create(gateway: StandIn, body: Any, raw: bytes) -> Answer:
     keys = [key for key in body.get("key", "").split("\n") if key]
     if not keys:
         return failed("empty slice found")
-    known = {name: value for name, value in body.items() if name in NEW_CHANNEL and name != "id"}
+    known = {name: value for name, value in body.items() if name in gateway.fields and name != "id"}
     known.update(status=known.get("status") or ENABLED, group=known.get("group") or "default")
     for key in keys:
         gateway.add_channel(**{**known, "key": key})
     return Answer(200, {"success": True, "message": ""})
 
 
-def _update(gateway: StandIn, patch: dict[str, Any]) -> Answer:
+def update_channel(gateway: StandIn, patch: dict[str, Any]) -> Answer:
     if not patch.get("id"):
         return failed("WHERE conditions required")
-    change = {k: v for k, v in patch.items() if k in NEW_CHANNEL and (v or (k in POINTER_FIELDS and v is not None))}
+    change = {k: v for k, v in patch.items() if k in gateway.fields and (v or (k in POINTER_FIELDS and v is not None))}
     found = gateway.channels.get(patch["id"])
     if found is None:
         return ok({**NO_CHANNEL, "status": 0, **change})

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .admin import answer_admin, refusal
 from .answers import Answer, ok
+from .new_api import NEW_API_CHANNEL, answer_new_api, wrong_user
 from .relay import answer_relay
 from .shapes import ADMIN, COMMON, ENABLED, NEW_CHANNEL, RATIO, ROOT, STATUS, TOKEN
 from .upstream import Said
@@ -34,8 +35,10 @@ class StandIn:
     """The gateway. `canned` answers for channels whose base_url is in it; all others are really asked, as Ollama.
 
     Faults to turn on: `deaf` (updates report success and change nothing), `limited` (429 with an empty body),
-    `cached` (routing sees channels only as they were at the last `refresh()`), `new_api` (the status of that family),
-    `fault` (what the relay answers whatever it is asked).
+    `cached` (routing sees channels only as they were at the last `refresh()`), `fault` (what the relay answers whatever
+    it is asked), `meddler` (called with each request before it is answered, as another admin at work).
+    `new_api`: that family as Calcium-Ion/new-api v0.6.3.1.1 was seen to be; `newer`: with what came later, by its
+    source (see new_api.py).
     """
 
     canned: dict[str, Callable[[str], Said]] = field(default_factory=dict)
@@ -45,7 +48,9 @@ class StandIn:
     limited: bool = False
     cached: bool = False
     new_api: bool = False
+    newer: bool = False
     fault: Answer | None = None
+    meddler: Callable[[Call], None] | None = None
     options: dict[str, str] = field(
         default_factory=lambda: {
             "GroupRatio": '{"default":1,"svip":1,"vip":1}',
@@ -62,6 +67,7 @@ class StandIn:
     calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.fields = NEW_API_CHANNEL if self.new_api else NEW_CHANNEL
         self._last_id = 0
         self._last_log = 0
         self._lock = threading.RLock()
@@ -95,7 +101,8 @@ class StandIn:
         """A channel; its id comes back."""
         with self._lock:
             self._last_id += 1
-            made = {**NEW_CHANNEL, "created_time": int(time.time()), "key": "foreign-key", "type": 30, **fields}
+            kind = 4 if self.new_api else 30
+            made = {**self.fields, "created_time": int(time.time()), "key": "foreign-key", "type": kind, **fields}
             self.channels[self._last_id] = {**made, "id": self._last_id}
             return self._last_id
 
@@ -118,6 +125,8 @@ class StandIn:
         except ValueError:
             body = None
         self.calls.append(Call(method, target, body))
+        if self.meddler:
+            self.meddler(self.calls[-1])
         if self.limited:
             return Answer(429, "", None)
         token = headers.get("authorization", "")
@@ -129,8 +138,12 @@ class StandIn:
         if path in ("/api/channel", "/api/token"):
             return Answer(307 if method != "GET" else 301, "", None, {"Location": path + "/"})
         refused = refusal(self, token, COMMON if path.startswith(("/api/user/", "/api/token/")) else ADMIN)
+        if self.new_api:
+            refused = refused or wrong_user(headers.get("new-api-user", ""))
         with self._lock:
-            return refused or answer_admin(self, method, path, query, body, raw)
+            if refused or not self.new_api:
+                return refused or answer_admin(self, method, path, query, body, raw)
+            return answer_new_api(self, method, path, query, body, raw)
 
     def models(self) -> list[str]:
         """What some channel answers for now."""

@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, openai_error, relay_error
+from .new_api import weighted
 from .shapes import ADMIN, ENABLED, RATIO
 from .upstream import OPENAI, UpstreamFailed, ask_upstream, upstream_name
 
@@ -68,6 +69,8 @@ def _route(gateway: StandIn, model: str) -> dict[str, Any] | None:
     ]
     top = max((c["priority"] or 0 for c in able), default=0)
     best = [c for c in able if (c["priority"] or 0) == top]
+    if best and gateway.new_api:
+        return weighted(best)
     return gateway.choose(best) if best else None
 
 
@@ -76,6 +79,8 @@ def _ask(gateway: StandIn, channel: dict[str, Any], body: dict[str, Any], owner:
     started = time.monotonic()
     # Type 30 passes these on and silently drops the rest: stop, tools, response_format.
     options = {k: body[k] for k in ("temperature", "top_p", "seed", "num_ctx") if k in body}
+    if gateway.new_api and "stop" in body:
+        options["stop"] = body["stop"]
     options |= {"num_predict": body["max_tokens"]} if "max_tokens" in body else {}
     sent = {"model": model, "messages": body["messages"], "options": options}
     try:
