@@ -17,6 +17,7 @@ from ggship.cli.gateway_view import (
     row,
     split_version,
     wait_option,
+    warn_restart,
     where_options,
 )
 from ggship.cli.options import force_option, json_option
@@ -103,6 +104,7 @@ def promote(terminal: Terminal, /, name: str, no_ask: bool, wait: float, **where
     name = package_name(split_version(name)[0])
     with journalled(gateway, "promote", name):
         done = promote_canary(gateway, name, ask=not no_ask, wait_seconds=wait, on_step=note(terminal))
+    warn_restart(terminal, gateway, name)
     if terminal.as_json:
         said = asdict(done.said) if done.said else None
         terminal.document({"channel": row(done.channel), "before": done.before, "gone": list(done.gone), "said": said})
@@ -143,6 +145,7 @@ def rollback(
     act = last_act(Journal(gateway.url), name)
     with journalled(gateway, "rollback", name, undoes=act.id):
         done = take_back(gateway, act, ask=not no_ask, force=force, wait_seconds=wait, on_step=note(terminal))
+    warn_restart(terminal, gateway, name)
     what = f"`{act.command}` of {act.time} taken back"
     if terminal.as_json:
         said = asdict(done.said) if done.said else None

@@ -81,7 +81,8 @@ def status(terminal: Terminal, /, **where: Any) -> None:
         terminal.document({**about, "channels": [row(channel) for channel in ours]})
         return
     called = f" ({found.system_name})" if found.system_name else ""
-    terminal.lines([("gateway", f"{found.flavour} {found.version}{called} at {gateway.url}")])
+    what = f"{found.flavour} {found.version}".strip()
+    terminal.lines([("gateway", f"{what}{called} at {gateway.url}")])
     for channel in ours:
         role = f", {channel.role}" if channel.role != "main" else ""
         terminal.lines([(str(channel.mark.get("name", "")), f"channel {channel.id}{role}"), *lines(channel)])

@@ -85,6 +85,8 @@ def on(terminal: Terminal, /, name: str, no_ask: bool, wait: float, **where: Any
         done = switch_on(gateway, name, ask=not no_ask, wait_seconds=wait, on_step=note(terminal))
     if done.channel is None:
         raise no_channel(name, gateway)
+    for warning in done.warnings:
+        terminal.warn(warning)
     if terminal.as_json:
         said = asdict(done.said) if done.said else None
         terminal.document({"channel": row(done.channel), "changed": done.changed, "said": said})

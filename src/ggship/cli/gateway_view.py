@@ -142,6 +142,12 @@ def note(terminal: Terminal) -> Callable[[str], None]:
     return lambda text: terminal.note(f"{text} ...")
 
 
+def warn_restart(terminal: Terminal, gateway: Gateway, name: str) -> None:
+    """Where what was written is read only at the next start."""
+    if gateway.traits.restart:
+        terminal.warn(f"LiteLLM reads this file when it starts: restart it, then `ggship gateway probe {name}`")
+
+
 def row(channel: Channel) -> dict[str, Any]:
     """A channel for `--json`."""
     return {

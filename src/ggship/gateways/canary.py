@@ -10,7 +10,7 @@ from ggship.errors import Refused, UnknownName, UsageError
 from ggship.gateways.gateway import Gateway, Said
 from ggship.gateways.model import CANARY, DISABLED, ENABLED, MARK, REPLICA, Channel, ChannelId, Route, differences
 from ggship.gateways.proving import WAIT_SECONDS, OnStep, Prover, ids, same_model, silent, test_channel, undo
-from ggship.gateways.routing import check_route, need_key, only_ours, sweep
+from ggship.gateways.routing import check_route, need_key, only_ours, reading_late, sweep, unread
 from ggship.gateways.share import MOST, Counted, Split, measure, split_by_channels, split_by_weight
 
 
@@ -56,7 +56,7 @@ def start_canary(
     new version never gets more than its share. count: how many requests to count it with.
     """
     step = on_step or silent
-    ask = (ask or count > 0) and not gateway.traits.restart
+    ask = ask or count > 0
     need_key(gateway, ask)
     gateway.need_writable()
     check_route(gateway, route)
@@ -70,12 +70,12 @@ def start_canary(
     changed, stand = _bring(gateway, main, wanted, running, split, step)
     first = next(c for c in stand if c.role == CANARY)
     counted = None
-    if ask:
+    if ask and not unread(gateway, changed):
         Prover(gateway, route, WAIT_SECONDS, clock or SystemClock(), step).pinned(first)
         if count:
             step(f"asking {count} times, to count who answers")
             counted = measure(gateway, main, first, count, on_answer)
-    warnings = tuple(gateway.warnings(route.model))
+    warnings = (*gateway.warnings(route.model), *reading_late(gateway, changed))
     return Canary(main, first, split, tuple(c.id for c in stand), changed, counted, warnings)
 
 

@@ -12,6 +12,7 @@ from ggship.gateways.model import Channel, ChannelId, differences
 
 ASK = "Answer in one short sentence: who are you?"
 ASK_TOKENS = 16
+LIMITS_CHECK = "enforce_model_rate_limits"  # LiteLLM 1.106: without it 6 of 6 requests passed a limit of 2 a minute
 STATUS_HINT = "ggship gateway status   shows what is there now"
 
 
@@ -152,6 +153,10 @@ class Gateway(ABC):
     @abstractmethod
     def comes_back(self) -> str:
         """Why a channel that is switched off may come back by itself; "" where it does not."""
+
+    def holds_limits(self) -> bool:
+        """Whether this very gateway holds the limits that its family can have."""
+        return self.traits.limits
 
     @abstractmethod
     def _post(self, wanted: Channel) -> None:

@@ -21,7 +21,9 @@ def detect(url: str, *, insecure_http: bool = False) -> str:
         data = _object(transport, "/api/status").get("data")
         if isinstance(data, dict) and "version" in data:
             return "new-api" if any(sign in data for sign in NEW_API_SIGNS) else "one-api"
-        if "litellm_version" in _object(transport, "/health/readiness"):
+        from ggship.gateways.litellm import is_readiness
+
+        if is_readiness(transport.request("GET", "/health/readiness", read_seconds=30)):
             return "litellm"
     finally:
         transport.close()

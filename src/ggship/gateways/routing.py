@@ -8,7 +8,7 @@ from typing import Any
 
 from ggship.clock import Clock, SystemClock
 from ggship.errors import Refused, UsageError
-from ggship.gateways.gateway import Gateway, Said
+from ggship.gateways.gateway import LIMITS_CHECK, Gateway, Said
 from ggship.gateways.model import DISABLED, MARK, Channel, ChannelId, Route, differences, to_json
 from ggship.gateways.proving import (
     WAIT_SECONDS,
@@ -24,6 +24,7 @@ from ggship.gateways.proving import (
 from ggship.gateways.secrets import KEY
 from ggship.transport import is_loopback
 
+RESTART = "LiteLLM reads this file when it starts: restart it, then run the same command again, which asks"
 # A change of one of these leads users to other words, so it is tried beside the live channel first.
 LEADS_ELSEWHERE = {"type", "base_url", "models", "model_mapping"}
 
@@ -87,7 +88,6 @@ def apply(
     and not asked. Raises UsageError, Refused or ServerError.
     """
     step = on_step or silent
-    ask = ask and not gateway.traits.restart
     need_key(gateway, ask)
     gateway.need_writable()
     check_route(gateway, route)
@@ -96,24 +96,35 @@ def apply(
     no_canary(gateway, channels, route.name)
     others = _others(channels, route)
     sweep(gateway, channels, route.name)
-    prover = Prover(gateway, route, wait_seconds, clock or SystemClock(), step) if ask else None
     wanted = _wanted(gateway, route, ours)
     changed = tuple(sorted(differences(ours, wanted))) if ours else ("created",)
+    ask = ask and not unread(gateway, bool(changed))
+    prover = Prover(gateway, route, wait_seconds, clock or SystemClock(), step) if ask else None
     if ours is None:
         channel, said = _create(gateway, wanted, prover, step)
     elif changed:
         channel, said = _change(gateway, ours, wanted, prover, step)
     else:
         channel, said = ours, prover.prove(ours) if prover else None
-    warnings = _warnings(gateway, route, others)
+    warnings = [*_warnings(gateway, route, others), *reading_late(gateway, bool(changed))]
     if said and not said.deployment and not same_model(said.model, route.model):
         warnings.append(f"the answer came from {said.model}: another channel serves {route.public} too")
     return Applied(channel, ours is None, changed, said, tuple(warnings), tuple(c.id for c in others))
 
 
+def unread(gateway: Gateway, changed: bool) -> bool:
+    """Whether the gateway cannot know yet what was written, or there is no key to see it with."""
+    return gateway.traits.restart and (changed or not gateway.can_ask)
+
+
+def reading_late(gateway: Gateway, changed: bool) -> tuple[str, ...]:
+    """What is to be done so that the gateway reads what was written."""
+    return (RESTART,) if gateway.traits.restart and changed else ()
+
+
 def need_key(gateway: Gateway, ask: bool) -> None:
     """Raise UsageError where the model is to be asked and there is no key to do it with."""
-    if ask and not gateway.can_ask:
+    if ask and not gateway.can_ask and not gateway.traits.restart:
         raise UsageError(
             "a client key is needed to ask the model as a user does",
             where=f"neither {KEY} nor {KEY}_FILE is set",
@@ -123,6 +134,14 @@ def need_key(gateway: Gateway, ask: bool) -> None:
 
 def check_route(gateway: Gateway, route: Route) -> None:
     """Raise Refused for a limit that this gateway would not hold."""
+    if not gateway.traits.groups and route.group != "default":
+        raise UsageError(f"{gateway.traits.flavour} has no user groups", where=f"--group {route.group}")
+    if (route.rpm or route.tpm) and gateway.traits.limits and not gateway.holds_limits():
+        raise Refused(
+            "LiteLLM would not hold that limit: without a check of its own, rpm and tpm are only weights",
+            where=f"{gateway.url}: router_settings has no {LIMITS_CHECK}, or its key may not see it",
+            hint=f'router_settings: {{optional_pre_call_checks: ["{LIMITS_CHECK}"]}}   in its file, then restart it',
+        )
     if (route.rpm or route.tpm) and not gateway.traits.limits:
         theirs = (
             "new-api limits users and groups, for all their models alike (its option ModelRequestRateLimitGroup)"

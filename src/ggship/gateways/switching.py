@@ -21,7 +21,7 @@ from ggship.gateways.proving import (
     undo,
     until,
 )
-from ggship.gateways.routing import need_key, only_ours, sweep, try_beside
+from ggship.gateways.routing import need_key, only_ours, reading_late, sweep, try_beside, unread
 from ggship.gateways.secrets import KEY
 
 
@@ -47,6 +47,7 @@ class SwitchedOn:
     channel: Channel | None
     changed: bool
     said: Said | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def off(
     reason = gateway.comes_back()
     if reason and not hard:
         warnings.append(f"{reason}; --hard parks the channel so that it stays off")
-    probe, more = _gone(gateway, public, still, wait_seconds, clock or SystemClock(), step)
+    late = reading_late(gateway, changed)
+    probe, more = ("", late) if late else _gone(gateway, public, still, wait_seconds, clock or SystemClock(), step)
     also = tuple(c.id for c in all_ours if c.id != ours.id)
     return SwitchedOff(ours, changed, probe, (*warnings, *more), still, also)
 
@@ -117,7 +119,6 @@ def fall_back(
     The fall is tried in a channel of its own first. What it led to before is kept in the channel's mark, for `on`.
     """
     step = on_step or silent
-    ask = ask and not gateway.traits.restart
     need_key(gateway, ask)
     gateway.need_writable()
     channels = gateway.channels()
@@ -141,7 +142,7 @@ def fall_back(
         step(f"switching channel {channel.id} off")
         gateway.update(channel, replace(channel, status=DISABLED))
     said = None
-    if ask:
+    if ask and not unread(gateway, changed or bool(others)):
         route = Route(name, ours.public, model, ours.base_url)
         try:
             said = Prover(gateway, route, wait_seconds, clock or SystemClock(), step).prove(after)
@@ -150,7 +151,7 @@ def fall_back(
                 undo(lambda: gateway.update(after, ours), error, f"channel {ours.id} could not be set back")
             raise
     probe = f"answered by {said.model}" if said else ""
-    warnings = () if said else (_unasked(gateway),)
+    warnings = reading_late(gateway, changed or bool(others))
     if said and not said.deployment and not same_model(said.model, model):
         warnings = (f"the answer came from {said.model}: another channel serves {ours.public} too",)
     return SwitchedOff(after, changed or bool(others), probe, warnings, (), tuple(c.id for c in others))
@@ -170,7 +171,6 @@ def on(
     The canary's channels come last. Where clients then get no answer, all is set back. Raises ServerError.
     """
     step = on_step or silent
-    ask = ask and not gateway.traits.restart
     need_key(gateway, ask)
     gateway.need_writable()
     channels = gateway.channels()
@@ -195,14 +195,14 @@ def on(
             written.append((after, channel))
             main = after if channel.id == ours.id else main
         said = None
-        if ask:
+        if ask and not unread(gateway, bool(written)):
             route = Route(name, main.public, main.model, main.base_url)
             said = Prover(gateway, route, wait_seconds, clock or SystemClock(), step).prove(main)
     except ServerError as error:
         for after, before in reversed(written):
             undo(_setting_back(gateway, after, before), error, f"channel {before.id} could not be set back")
         raise
-    return SwitchedOn(main, bool(written), said)
+    return SwitchedOn(main, bool(written), said, reading_late(gateway, bool(written)))
 
 
 def remove(
@@ -226,7 +226,8 @@ def remove(
     for channel in sorted(mine, key=lambda c: c.role != CANARY):
         step(f"taking channel {channel.id} away")
         gateway.delete(channel.id)
-    probe, warnings = _gone(gateway, public, still, wait_seconds, clock or SystemClock(), step)
+    late = reading_late(gateway, True)
+    probe, warnings = ("", late) if late else _gone(gateway, public, still, wait_seconds, clock or SystemClock(), step)
     return Removed(tuple(c.id for c in mine), probe, warnings)
 
 
@@ -237,8 +238,6 @@ def _gone(
     warnings: list[str] = []
     if still:
         warnings.append(f"channels of others go on answering for {public}: {ids(still)}")
-    if gateway.traits.restart:
-        return "", (*warnings, _unasked(gateway))
     if not gateway.can_ask:
         return "", (*warnings, f"not asked as a client: {KEY} is not set")
     step(f"asking for {public}, which should fail")
@@ -277,9 +276,3 @@ def _restored(channel: Channel) -> Channel:
 
 def _setting_back(gateway: Gateway, after: Channel, before: Channel) -> Callable[[], object]:
     return lambda: gateway.update(after, before)
-
-
-def _unasked(gateway: Gateway) -> str:
-    if gateway.traits.restart:
-        return "LiteLLM reads this file when it starts: restart it, then `ggship gateway probe` shows what clients get"
-    return "clients were not asked for"
