@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ggship.evals.review.store import Reviews
 from playwright.sync_api import expect
 
 from ggship.cli import cli
 from ggship.cli.funnel import run as run_command
 from ggship.evals import parse_suite, write_reports
+from ggship.evals.review.store import Reviews
 from tests.browser.reports import asked
 
 HOSTILE = (

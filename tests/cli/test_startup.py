@@ -37,6 +37,8 @@ def imported(*arguments: str) -> set[str]:
     return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["package", "--help"], ["eval", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["package", "--help"], ["eval", "--help"], ["review", "--help"]]
+)
 def test_asking_what_it_can_do_imports_nothing_heavy(arguments: list[str]) -> None:
     assert imported(*arguments) & HEAVY == set()

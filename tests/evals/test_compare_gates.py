@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from ggship.errors import BadFile, ServerError, UsageError
 from ggship.evals import add_gates, from_json, to_json
 from ggship.evals.compare import compare, score_side
-from ggship.evals.gates import KNOWN, LIKELY, number, observe, observed_text, parse_gate, verdict
+from ggship.evals.gates import (
+    HUMAN,
+    HUMAN_AGAINST_BASE,
+    KNOWN,
+    LIKELY,
+    number,
+    observe,
+    observed_text,
+    parse_gate,
+    verdict,
+)
 from ggship.evals.report import CaseReport, Gate, Result, SmokeCheck
 from ggship.runtimes.model import Answer
 
@@ -121,7 +131,10 @@ def test_every_metric_is_observed_with_a_base(run: Any, scripted: Any, capitals:
     seen = observe(report)
     assert (seen["first_token_p50"], seen["first_token_p50_ratio"], seen["load_seconds"]) == (0.2, 2.0, 0.3)
     assert set(KNOWN) <= set(seen)
-    assert {name for name, value in seen.items() if value is None} == LIKELY  # tests/evals/test_likelihood.py
+    assert {name for name, value in seen.items() if value is None} == LIKELY | {
+        *HUMAN,
+        *HUMAN_AGAINST_BASE,
+    }  # see test_likelihood.py, test_humans.py
     assert (seen["p95_latency_ratio"], seen["regressions"], seen["delta_pass_rate"]) == (2.0, 1, 0.0)
     assert (seen["changed_rate"], seen["metric.contains"], seen["cases"]) == (0.5, 0.25, 4)
 

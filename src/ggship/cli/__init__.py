@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "compare": "Several models, one suite: how do they differ?",
         "suite": "Make a suite of a data set, check one, look at one.",
         "bench": "Several ask at once: rates, percentiles, errors.",
+        "review": "People read the answers, blind, on a local page.",
         "verify": "Recompute every digest and law of a package.",
         "demo": "The whole way on a small example, with no server.",
     },

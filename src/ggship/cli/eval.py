@@ -73,6 +73,7 @@ def eval(
     from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
+    from ggship.evals.review.store import Reviews
     from ggship.evals.runner import evaluate
     from ggship.evals.write import write_reports
 
@@ -98,6 +99,7 @@ def eval(
             kept=kept,
             concurrency=concurrency,
             likelihood=likelihood,
+            people=Reviews(asked.tuned.label).humans,
         )
         steps.done(summary_rows(report)[0][1])
     if kept.trouble:

@@ -15,6 +15,8 @@ from ggship.evals.gates import verdict
 from ggship.evals.report import Report
 
 VERSION = 1
+# What early reports had not.
+_LATER: Mapping[str, Any] = {"provenance": [], "reference": None, "prompt": None, "humans": None}
 
 
 def as_document(report: Report) -> dict[str, Any]:
@@ -41,8 +43,7 @@ def from_json(text: str | bytes, where: str = "report.json") -> Report:
             f"reports of version {found} are not known", where=where, hint=f"this ggship reads version {VERSION}"
         )
     passed = document.pop("passed", None)
-    since: dict[str, Any] = {"provenance": [], "reference": None, "prompt": None}  # what older reports lack
-    document = {**since, **document}
+    document = {**_LATER, **document}
     report: Report = _read(Report, document, where)
     said = verdict(report.gates, report.timing.gates, report.smoke, report.errors, report.reference)
     if said != report.verdict or passed is not report.passed:

@@ -9,14 +9,23 @@ from dataclasses import dataclass, replace
 
 from ggship.errors import UsageError
 from ggship.evals import stats
+from ggship.evals.agreement import enough
 from ggship.evals.document import did_you_mean
 from ggship.evals.reference import Reference
-from ggship.evals.report import Gate, Likelihood, Report, SmokeCheck, Verdict
+from ggship.evals.report import Gate, Humans, Likelihood, Rate, Report, SmokeCheck, Verdict
 
 METRIC = "metric."
 TAG, OF_TAG = "tag.", ".pass_rate"
 LOW, HIGH = ".low", ".high"
-WITH_INTERVAL = {"pass_rate", "base_pass_rate", "delta_pass_rate"}
+WITH_INTERVAL = {
+    "pass_rate",
+    "base_pass_rate",
+    "delta_pass_rate",
+    "human.accept",
+    "human.edit",
+    "human.reject",
+    "human.prefer_tuned",
+}
 """What has a 95 % interval: NAME.low and NAME.high are its ends. So have the rates of tags."""
 ALONE = {
     "pass_rate": "share of cases passed, by weight",
@@ -54,7 +63,26 @@ TIMED_AGAINST_BASE = {
     "tokens_per_s_ratio": "tokens_per_s over the base's",
     "first_token_p50_ratio": "first_token_p50 over the base's",
 }
-KNOWN: Mapping[str, str] = {**ALONE, **AGAINST_BASE, **TIMED, **TIMED_AGAINST_BASE}
+HUMAN = {
+    "human.accept": "share of the tuned model's answers that people accepted as they are",
+    "human.edit": "share that people accepted once they had changed it",
+    "human.reject": "share that people rejected",
+    "human.kappa": "agreement on these (Cohen's kappa; of more than two people the mean over all pairs)",
+    "human.reviewed": "share of the cases that somebody read",
+    "human.reviewers": "people who read answers",
+}
+HUMAN_AGAINST_BASE = {
+    "human.prefer_tuned": "share of the cases in which people preferred the tuned model's answer; a tie counts half",
+    "human.prefer_kappa": "agreement on which answer is better",
+}
+KNOWN: Mapping[str, str] = {
+    **ALONE,
+    **AGAINST_BASE,
+    **TIMED,
+    **TIMED_AGAINST_BASE,
+    **HUMAN,
+    **HUMAN_AGAINST_BASE,
+}
 
 _RULE = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(>=|<=|==|!=|>|<)\s*([-+]?\d+(?:\.\d+)?|[-+]?\.\d+)\s*(%?)\s*")
 # Rates are quotients: 0.9 - 0.8 is a little under 0.1, and a reader who wrote `>= 0.1` did not mean that.
@@ -85,7 +113,12 @@ class Rule:
     @property
     def needs_base(self) -> bool:
         """Whether it compares with the base."""
-        return self.metric in AGAINST_BASE or self.metric in TIMED_AGAINST_BASE
+        return self.metric in AGAINST_BASE or self.metric in TIMED_AGAINST_BASE or self.metric in HUMAN_AGAINST_BASE
+
+    @property
+    def human(self) -> bool:
+        """Whether people must have read the answers."""
+        return self.metric in HUMAN or self.metric in HUMAN_AGAINST_BASE
 
     @property
     def likely(self) -> bool:
@@ -195,7 +228,34 @@ def observe(report: Report) -> dict[str, float | None]:
     }
     seen |= _likelihoods(tuned.likelihood, base.likelihood if base else None)
     seen |= {f"{TAG}{tag}{OF_TAG}": rate for tag, (rate, _) in _tag_rates(report).items()}
-    return {**seen, **{METRIC + name: score for name, score in tuned.metrics.items()}}
+    people = observe_humans(report.humans)
+    return {**seen, **people, **{METRIC + name: score for name, score in tuned.metrics.items()}}
+
+
+def observe_humans(found: Humans | None) -> dict[str, float | None]:
+    """What people found, by the names of gates. Rates over too few cases (`humans.enough`) are not observed at all."""
+    seen: dict[str, float | None] = dict.fromkeys((*HUMAN, *HUMAN_AGAINST_BASE))
+    if found is None:
+        return seen
+    seen["human.reviewed"] = found.read / found.cases if found.cases else None
+    seen["human.reviewers"] = len(found.reviewers)
+    rates = human_rates(found)
+    return {**seen, **{name: rate.value for name, rate in rates.items()}, **_agreements(found)}
+
+
+def human_rates(found: Humans) -> dict[str, Rate]:
+    """The rates of people that rest on enough cases."""
+    rates = {"human.accept": found.accept, "human.edit": found.edit, "human.reject": found.reject}
+    known = rates if found.read >= enough(found.cases) else {}
+    if found.preferred >= enough(found.pairs):
+        known = {**known, "human.prefer_tuned": found.prefer_tuned}
+    return {name: rate for name, rate in known.items() if rate is not None}
+
+
+def _agreements(found: Humans) -> dict[str, float]:
+    """Agreement is None where no two people read enough of the same."""
+    both = {"human.kappa": found.agreement, "human.prefer_kappa": found.preference_agreement}
+    return {name: agreement.kappa for name, agreement in both.items() if agreement is not None}
 
 
 def _likelihoods(ours: Likelihood | None, theirs: Likelihood | None) -> dict[str, float | None]:
@@ -219,6 +279,7 @@ def observe_intervals(report: Report) -> dict[str, tuple[float, float] | None]:
         "base_pass_rate": report.base.interval if report.base else None,
         "delta_pass_rate": compared.delta_interval if compared else None,
         **{f"{TAG}{tag}{OF_TAG}": interval for tag, (_, interval) in _tag_rates(report).items()},
+        **({name: rate.interval for name, rate in human_rates(report.humans).items()} if report.humans else {}),
     }
 
 
@@ -265,7 +326,7 @@ def verdict(
         reasons.append(f"{errors} {'case' if errors == 1 else 'cases'} ended in an error, so nothing is proven")
     for gate in gates:
         if not gate.passed:
-            observed = "nothing to observe" if gate.observed is None else f"observed {number(gate.observed)}"
+            observed = unseen(gate.rule) if gate.observed is None else f"observed {number(gate.observed)}"
             reasons.append(f"gate {gate.rule}: {observed}")
     reasons += [f"gate {gate.rule} does not hold" for gate in timed if not gate.passed]
     reasons += reference.reasons if reference else ()
@@ -275,9 +336,16 @@ def verdict(
 def observed_text(gate: Gate) -> str:
     """What a gate saw, in words: "observed 0.9643; 95 %: 0.8229 to 0.9937"."""
     if gate.observed is None:
-        return "nothing to observe"
+        return unseen(gate.rule)
     within = f"; 95 %: {number(gate.interval[0])} to {number(gate.interval[1])}" if gate.interval else ""
     return f"observed {number(gate.observed)}{within}"
+
+
+def unseen(rule: str) -> str:
+    """Why a gate has nothing to observe, in words."""
+    if not rule.startswith("human."):
+        return "nothing to observe"
+    return "too few people have read too little of these answers" if "kappa" in rule else "too few of them were read"
 
 
 def number(value: float) -> str:

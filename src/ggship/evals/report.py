@@ -216,6 +216,62 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of the cases that people read, 0..1; interval: Wilson's, 95 %, over cases."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Somebody who read answers, and how many cases they read."""
+
+    name: str
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How much people agree beyond chance. kappa: -1..1, by `method`; 1 where they agree everywhere.
+
+    same: share of the judgements that are equal; judgements: pairs of them that were compared.
+    """
+
+    method: str
+    kappa: float
+    same: float
+    judgements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Humans:
+    """What people found who read these very answers, without knowing whose they were.
+
+    cases: those that can be read; read: those of which somebody marked the tuned answer; pairs: those that both models
+    answered; preferred: those of them in which somebody preferred one or neither.
+    Each case counts once, however many read it. accept, edit, reject: of the tuned model's answers, and they add up to
+    1; base_accept: the same of the base's. prefer_tuned: a tie counts half. agreement: on accept, edit, reject of the
+    tuned answers; preference_agreement: on which is better.
+    of_other_answers: judgements of the same questions with other answers, which do not count here.
+    """
+
+    cases: int
+    read: int
+    reviewers: tuple[Reviewer, ...]
+    accept: Rate | None
+    edit: Rate | None
+    reject: Rate | None
+    base_accept: Rate | None
+    prefer_tuned: Rate | None
+    pairs: int
+    preferred: int
+    agreement: Agreement | None
+    preference_agreement: Agreement | None
+    of_other_answers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the tuned model may go live; reasons: one line for each thing that stands against it."""
 
@@ -230,7 +286,8 @@ class Report:
     rival: what `base` and its answers stand for: the model's own base, or another model that it was compared with.
     provenance: what the reader wants to know of where the model came from, as (name, value). reference: the package
     held against base and adapter in Transformers and PEFT; None until `ggship verify --reference` did that.
-    prompt: of one case, as an example; None where the endpoint cannot tell.
+    prompt: of one case, as an example; None where the endpoint cannot tell. humans: what
+    people found who read these answers (`ggship review`); None where nobody did and no gate asks for it.
     """
 
     suite: str
@@ -249,6 +306,7 @@ class Report:
     reference: Reference | None = None
     instruments: tuple[Instrument, ...] = ()
     prompt: Prompt | None = None
+    humans: Humans | None = None
     verdict: Verdict = field(default_factory=lambda: Verdict(False, ("not judged",)))
 
     @property

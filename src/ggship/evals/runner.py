@@ -16,7 +16,18 @@ from ggship.evals.kept import Answers, Forgetful, Kept, question_of
 from ggship.evals.likelihood import measure
 from ggship.evals.pace import at_once, times_matter
 from ggship.evals.rendered import rendered_prompt
-from ggship.evals.report import CaseReport, Instrument, Likelihood, Outcome, Report, Result, Rival, Score, Timing
+from ggship.evals.report import (
+    CaseReport,
+    Humans,
+    Instrument,
+    Likelihood,
+    Outcome,
+    Report,
+    Result,
+    Rival,
+    Score,
+    Timing,
+)
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import Endpoint
 
@@ -59,6 +70,7 @@ def evaluate(
     kept: Kept | None = None,
     concurrency: int | None = None,
     likelihood: bool = False,
+    people: Callable[[Sequence[CaseReport]], Humans] | None = None,
 ) -> Report:
     """Ask both models every case, judge, compare, and give the verdict.
 
@@ -69,6 +81,7 @@ def evaluate(
     kept: where answers are kept as they come. concurrency: how many questions are at a server at a time; what suits its
     kind, unless given. likelihood: also how probable the models find the reference answers, as where a gate asks it.
     instruments: what judges answers; they are closed with the evaluation. used: how the report names them.
+    people: what people found of these answers, for gates such as `human.accept >= 0.8`; kept where there is anything.
     A server that fails makes its cases errors, never an exception: what was answered before is kept.
     UsageError before anything is asked, where a gate cannot be observed or an assertion not be judged.
     """
@@ -116,6 +129,7 @@ def evaluate(
         rival=rival,
         instruments=tuple(used),
         prompt=rendered_prompt(tuned, suite.cases, cases),
+        humans=_humans(people, cases, wanted=any(rule.human for rule in rules)),
     )
     return judged(report, rules)
 
@@ -201,6 +215,14 @@ def _likelihoods(
         if why:
             missing.append(f"no likelihood of {endpoint.label}: {why}")
     return found, missing
+
+
+def _humans(
+    people: Callable[[Sequence[CaseReport]], Humans] | None, cases: Sequence[CaseReport], *, wanted: bool
+) -> Humans | None:
+    """What people found: always where a gate asks for it, else where somebody read one of these answers."""
+    found = people(cases) if people else None
+    return found if found and (wanted or found.read) else None
 
 
 def _answered(result: Result) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ggship.evals.agreement import enough
 from ggship.evals.gates import number, observed_text
 from ggship.evals.inert import code, inert
 from ggship.evals.marks import escape_odd
 from ggship.evals.reference import figures
-from ggship.evals.report import Report, Score
+from ggship.evals.report import Humans, Report, Score
 
 SHOWN_CASES = 10
 
@@ -41,6 +42,8 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     asked = sum(check.outcome != "skipped" for check in report.smoke)
     rows.append(("smoke", "; ".join(f"{c.name}: {c.reason}" for c in bad) or f"all {asked} checks hold"))
     rows += [("gate", f"{_tick(gate.passed)} {gate.rule} ({observed_text(gate)})") for gate in report.all_gates]
+    if report.humans is not None:
+        rows.append(("people", _people(report.humans)))
     if report.reference is not None:
         rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
     rows += [("judged with", f"{one.kind} {one.name}") for one in report.instruments]
@@ -77,6 +80,8 @@ def report_markdown(report: Report, *, timings: bool = False) -> str:
         lines.append("")
     marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
     lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
+    if report.humans is not None:
+        lines += [f"* People: {_people(report.humans)}", ""]
     if report.reference is not None:
         lines += [f"* Reference, {name}: {inert(value)}" for name, value in figures(report.reference)] + [""]
     lines += [f"> {inert(warning)}\n" for warning in report.warnings]
@@ -98,6 +103,18 @@ def _scores(report: Report, timings: bool) -> list[str]:
     head = ["tuned"] + ([inert(report.rival_name, cell=True)] if report.base else [])
     lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
+
+
+def _people(found: Humans) -> str:
+    """Who read how much, and how many answers they accepted."""
+    line = f"{found.read} of {found.cases} read by {len(found.reviewers)}"
+    if 0 < found.read < enough(found.cases):
+        line += f" (gates need {enough(found.cases)})"
+    rates = [("accepted", found.accept), ("preferred", found.prefer_tuned)]
+    line += "".join(f", {percent(rate.value)} {name}" for name, rate in rates if rate)
+    if found.of_other_answers:
+        line += f"; {found.of_other_answers} judged other answers and do not count"
+    return line
 
 
 def _rival(report: Report) -> str:

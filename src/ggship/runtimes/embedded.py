@@ -17,7 +17,7 @@ from ggship.digests import digest_of, sha256_file
 from ggship.errors import MissingExtra, ServerError, UsageError
 from ggship.runtimes.embedded_process import COMMAND, Child, Load
 from ggship.runtimes.forced import force
-from ggship.runtimes.gathering import ANSWER_SECONDS, Gathering
+from ggship.runtimes.gathering import ANSWER_SECONDS, Gathering, OnText
 from ggship.runtimes.model import (
     ENABLE_THINKING,
     Answer,
@@ -194,8 +194,12 @@ class EmbeddedEndpoint:
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
+        return self.speak(messages, options, None)
+
+    def speak(self, messages: Sequence[Message], options: ChatOptions, on_text: OnText | None) -> Answer:
+        """Ask, and hear the words as they come."""
         spec = self._runtime.spec(self.model)
-        gathering = Gathering(self.label, options, self._clock)
+        gathering = Gathering(self.label, options, self._clock, on_text)
         child = self._runtime.child(_load(spec, options.num_ctx))
         loaded = gathering.seconds
         own = spec.parameters.get("stop") or ()

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from ggship.clock import Clock, SystemClock
 from ggship.errors import ServerError, UsageError
 from ggship.runtimes.cliffs import SAME_TOKENS_BEFORE_ABORT
-from ggship.runtimes.gathering import Gathering
+from ggship.runtimes.gathering import Gathering, OnText
 from ggship.runtimes.model import ENABLE_THINKING, Answer, ChatOptions, Endpoint, Message, PromptTokens, Tools
 from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text, retry_after
@@ -43,8 +43,12 @@ class OllamaEndpoint:
 
     def chat(self, messages: Sequence[Message], options: ChatOptions) -> Answer:
         """Ask. The answer is streamed, so that the time of its first word is known."""
+        return self.speak(messages, options, None)
+
+    def speak(self, messages: Sequence[Message], options: ChatOptions, on_text: OnText | None) -> Answer:
+        """Ask, and hear the words as they come."""
         request = self.request(messages, options)
-        gathering = Gathering(self.label, options, self._clock)
+        gathering = Gathering(self.label, options, self._clock, on_text)
         calls: list[Any] = []
         last: Mapping[str, Any] = {}
         try:

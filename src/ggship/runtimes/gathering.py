@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ggship.clock import Clock
@@ -17,19 +17,22 @@ _PIECES_MORE = 4096
 TOO_LONG = 200
 """The status of an answer that was given up: the server did answer, and would again."""
 
+OnText = Callable[[str], None]
+
 
 class Gathering:
-    """One answer. It is begun when this is made.
+    """One answer. It is begun when this is made. on_text: hears its words as they come.
 
     Law: however a server streams, this ends: after ANSWER_SECONDS, ANSWER_CHARACTERS, or far more pieces than tokens
     were asked for, with a ServerError that says which.
     """
 
-    def __init__(self, label: str, options: ChatOptions, clock: Clock) -> None:
+    def __init__(self, label: str, options: ChatOptions, clock: Clock, on_text: OnText | None = None) -> None:
         self.text: list[str] = []
         self.thinking: list[str] = []
         self._label = label
         self._clock = clock
+        self._on_text = on_text
         self._most_pieces = options.num_predict * _PIECES_A_TOKEN + _PIECES_MORE
         self._asked = options.num_predict
         self._began = clock.monotonic()
@@ -49,6 +52,8 @@ class Gathering:
             if self._first is None:
                 self._first = self.seconds
             self.text.append(text)
+            if self._on_text:
+                self._on_text(text)
         if thinking:
             self.thinking.append(thinking)
         self._pieces += 1

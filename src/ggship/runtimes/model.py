@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 ENABLE_THINKING = False
 """What endpoints tell a model that can think unless training had it think: when it is asked, and, the same, when its
@@ -125,6 +125,15 @@ class Scorer(Endpoint, Protocol):
 
     def score(self, messages: Sequence[Message], answer: str) -> Forced | None:
         """Of this answer to these messages; None where the server turns out to be unable. Raises ServerError."""
+        ...
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """An endpoint that lets its answer be heard while it is made."""
+
+    def speak(self, messages: Sequence[Message], options: ChatOptions, on_text: Callable[[str], None] | None) -> Answer:
+        """As `chat`; on_text hears the words piece by piece. What it raises ends the answer."""
         ...
 
 

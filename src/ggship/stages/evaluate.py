@@ -22,6 +22,7 @@ from ggship.stages.job import Job
 if TYPE_CHECKING:
     from ggship.evals.graders import Graders
     from ggship.evals.report import Report
+    from ggship.evals.review.store import Reviews
     from ggship.evals.runner import CaseDone
     from ggship.evals.suite import Suite
 
@@ -56,8 +57,20 @@ class EvaluateStage:
                 "suite": self._suite.digest,
                 "special": list(self._job.special_tokens()),
                 **self._judged_by(),
+                **({"people": self._reviews.digest()} if self._people else {}),
             }
         )
+
+    @property
+    def _people(self) -> bool:
+        """Whether a gate of the suite asks what people found."""
+        return any(gate.startswith("human.") for gate in self._suite.gates)
+
+    @property
+    def _reviews(self) -> Reviews:
+        from ggship.evals.review.store import Reviews
+
+        return Reviews(self._job.options.name)
 
     def _judged_by(self) -> dict[str, object]:
         """The models and plugins that judge, where there are any."""
@@ -106,6 +119,7 @@ class EvaluateStage:
             used=used,
             kept=kept,
             concurrency=job.options.concurrency,
+            people=self._reviews.humans if self._people else None,
         )
         if isinstance(base, Listening):
             self._runtime.delete(base_name(job.options.name))
