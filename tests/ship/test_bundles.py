@@ -135,6 +135,21 @@ def test_without_the_base_it_says_what_was_looked_at(packed: Any, capsys: pytest
     assert not (packed.root / "dist/there").exists()
 
 
+def test_a_base_of_the_same_name_with_other_bytes_is_told(
+    shop: Any, tiny_base: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.serve_base("tiny")
+    shop.package(base="ollama:tiny")
+    assert shop.ggship("export", "law", "-o", shop.root / "thin.ggship", "--thin") == 0
+    for blob in (shop.root / "blobs").iterdir():
+        blob.unlink()
+    digest = shop.server.hold("tiny", b"rewritten")
+    assert bring(shop) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"Ollama's tiny:latest is another file: sha256 {digest}" in told
+    assert "ollama pull tiny" in told
+
+
 def test_another_base_is_refused(packed: Any, tiny_base: Any, capsys: pytest.CaptureFixture[str]) -> None:
     other = tiny_base(packed.root / "other.gguf", seed=5)
     assert bring(packed, "--base", other) == 4
@@ -246,6 +261,23 @@ def test_an_adapter_package_is_thin_already(old_shop: Any, capsys: pytest.Captur
     command = ("import", "law.ggship", "--name", "there", "--host", old_shop.server.url)
     assert old_shop.ggship(*command) == 0
     assert old_shop.server.models["there:latest"].adapter == sha256(old_shop.root / "out/law/adapter.gguf")
+
+
+def test_the_base_under_an_adapter_is_told_by_its_weights_and_not_by_its_name(
+    old_shop: Any, make_server: Any, tiny_base: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old_shop.serve_base("tiny")
+    old_shop.package(base="ollama:tiny")
+    assert old_shop.ggship("export", "law", "-o", "law.ggship") == 0
+    other = make_server("0.32.14")
+    command = ("import", "law.ggship", "--name", "there", "--host", other.url)
+    other.hold("tiny", tiny_base(old_shop.root / "other.gguf", seed=9).read_bytes())
+    assert old_shop.ggship(*command) == 1
+    assert "the base that the adapter stands on is not on this server: tiny" in capsys.readouterr().err
+    assert set(other.models) == {"tiny:latest"}
+    other.hold("tiny-of-another-name", old_shop.base.read_bytes())
+    assert old_shop.ggship(*command) == 0
+    assert other.models["there:latest"].base == sha256(old_shop.base)
 
 
 def test_an_export_that_cannot_be_written(shop: Any, capsys: pytest.CaptureFixture[str]) -> None:

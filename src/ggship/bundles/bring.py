@@ -14,7 +14,7 @@ from ggship.bundles.container import Bundle, open_bundle, read_file, unpack
 from ggship.bundles.locate import find_by_digest
 from ggship.bundles.proving import prove_live
 from ggship.digests import write_text
-from ggship.errors import BadFile, GateFailed, GgshipError
+from ggship.errors import BadFile, BaseNotFound, GateFailed, GgshipError
 from ggship.needs import THIS, Machine, Need, require_room
 from ggship.package import SUMS, PackageInfo, read_package, write_sums
 from ggship.place import DOCUMENT, Place, holding, name_for, package_place
@@ -23,7 +23,9 @@ from ggship.releases import Known, need_memory, remember
 from ggship.releases.opened import package_spec
 from ggship.releases.promotion import check_public_name, promote, staging_name, temporary
 from ggship.releases.turns import own_turn
-from ggship.runtimes.model import Runtime
+from ggship.runtimes.holding import holding_of
+from ggship.runtimes.model import ModelSpec, Runtime
+from ggship.runtimes.shown import blob_digests
 from ggship.verify import verify_package
 
 Verify = Callable[[Bundle], str]
@@ -161,7 +163,7 @@ def _make(
     """All files of the package in the work folder: (the base it was rebuilt from, what quantized it)."""
     rebuild, base = bundle.manifest.rebuild, None
     if rebuild is not None:
-        from ggship.runtimes.holding import holding_for, holding_of
+        from ggship.runtimes.holding import holding_for
 
         held = holding_of(runtime) or holding_for(options.base)
         base = find_by_digest(rebuild.base_sha256, rebuild.base, ref=options.base, ollama=held, progress=progress)
@@ -180,7 +182,7 @@ def _live(brought: Brought, name: str, runtime: Runtime, stack: ExitStack, progr
     """The model under its staging name, proven; its facts in the document's section `model`."""
     stack.enter_context(temporary(runtime, staging_name(name)))
     steps = ByStatus(progress, "Creating the model")
-    created = runtime.create(staging_name(name), package_spec(brought.info), steps)
+    created = runtime.create(staging_name(name), _spec(brought.info, runtime), steps)
     steps.done(runtime.describe())
     prompt = prove_live(brought.info, runtime, created.name, progress, force=force)
     client = getattr(runtime, "client", None)
@@ -194,6 +196,26 @@ def _live(brought: Brought, name: str, runtime: Runtime, stack: ExitStack, progr
     }
     info = replace(brought.info, document={**brought.info.document, "model": model})
     return replace(brought, info=info, prompt=prompt)
+
+
+def _spec(info: PackageInfo, runtime: Runtime) -> ModelSpec:
+    """What the model is made of here: where that is a model of the server, the one with the base's very weights.
+
+    Raises BaseNotFound where the server holds them under no name: another model of the same name is no base.
+    """
+    spec, wanted = package_spec(info), info.document["base"].get("sha256")
+    held = holding_of(runtime)
+    if spec.from_name is None or wanted is None or held is None:
+        return spec
+    found = [name for name in held.tags() if blob_digests(held.show(name), "FROM")[:1] == [wanted]]
+    same = [name for name in found if name.removesuffix(":latest") == spec.from_name.removesuffix(":latest")]
+    if not found:
+        raise BaseNotFound(
+            f"the base that the adapter stands on is not on this server: {spec.from_name}",
+            where=f"{runtime.describe()}: no model with the weights sha256 {wanted}",
+            hint=f"ollama pull {spec.from_name}   (if that is still the same model), or copy it from the other server",
+        )
+    return replace(spec, from_name=(same or found)[0])
 
 
 def _rewrite(work: Path, bundle: Bundle, name: str, model: dict[str, Any], brought: Brought) -> None:

@@ -73,6 +73,8 @@ def export_package(
     write_bundle(out, manifest, signature, contents)
     progress.done(out.name)
     needs = f"{rebuild.base}, sha256 {rebuild.base_sha256}" if rebuild else ""
+    if rebuild is not None and " and " in rebuild.kernels:
+        warnings += (f"it was quantized with {rebuild.kernels}: a machine without that library may give other bytes",)
     return Exported(out, manifest, out.stat().st_size, manifest.bytes, needs, sign is not None, warnings)
 
 

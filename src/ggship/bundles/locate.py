@@ -33,7 +33,7 @@ def find_by_digest(
         return _named(ref, sha256, called, ollama, progress)
     looked: list[str] = []
     digests = DigestCache()
-    for place, path in _candidates(sha256, digests, ollama, looked):
+    for place, path in _candidates(sha256, called, digests, ollama, looked):
         if _sha256((path,), digests, progress) == sha256:
             return path
         looked.append(f"{place}: {path} has another sha256")
@@ -61,10 +61,10 @@ def _named(ref: str, sha256: str, called: str, ollama: OllamaLister | None, prog
 
 
 def _candidates(
-    sha256: str, digests: DigestCache, ollama: OllamaLister | None, looked: list[str]
+    sha256: str, called: str, digests: DigestCache, ollama: OllamaLister | None, looked: list[str]
 ) -> Iterator[tuple[str, Path]]:
     """(where, file) of all that by its name, or by what is remembered of it, is the base."""
-    yield from _served(sha256, ollama, looked)
+    yield from _served(sha256, called, ollama, looked)
     named = os.environ.get("OLLAMA_MODELS")
     for store in dict.fromkeys(([named] if named else []) + list(_STORES)):
         blob = Path(store).expanduser() / "blobs" / f"sha256-{sha256}"
@@ -83,7 +83,7 @@ def _candidates(
     looked.append("files that ggship has read before: none of them")
 
 
-def _served(sha256: str, ollama: OllamaLister | None, looked: list[str]) -> Iterator[tuple[str, Path]]:
+def _served(sha256: str, called: str, ollama: OllamaLister | None, looked: list[str]) -> Iterator[tuple[str, Path]]:
     if ollama is None:
         looked.append("Ollama: no server was asked")
         return
@@ -91,7 +91,11 @@ def _served(sha256: str, ollama: OllamaLister | None, looked: list[str]) -> Iter
     try:
         for name in ollama.tags():
             shown = ollama.show(name)
-            if blob_digests(shown, "FROM")[:1] != [sha256]:
+            found = blob_digests(shown, "FROM")[:1]
+            if found != [sha256]:
+                if found and called.removesuffix(":latest") == f"ollama:{name}".removesuffix(":latest"):
+                    # Ollama 0.30 to 0.34.0 rewrite a GGUF that a model is created from (llama-quantize COPY).
+                    looked.append(f"Ollama's {name} is another file: sha256 {found[0]}")
                 continue
             held = name
             path = Path(blob_paths(shown, "FROM")[0])
