@@ -304,7 +304,8 @@ def test_ollamas_openai_side_keeps_what_the_native_channel_drops(
     headers = {"Authorization": f"Bearer sk-{place.key}"}
     Transport(place.url).request("POST", "/v1/chat/completions", json=body, headers=headers)
     assert ollama.asked[-1][1]["stop"] == ["END"]
-    warned = ggship("apply")["error"]
+    assert not ggship("apply")["changed"], "what is not said stays"
+    warned = ggship("apply", "--mode", "native")["error"]
     Transport(place.url).request("POST", "/v1/chat/completions", json=body, headers=headers)
     native = {**ollama.asked[-1][1], **ollama.asked[-1][1].get("options", {})}
     assert ("drops stop" in warned) == ("stop" not in native)

@@ -159,25 +159,9 @@ def rollback(
 def _to_version(
     terminal: Terminal, package: str, version: str, given: dict[str, Any], *, ask: bool, wait: float, force: bool
 ) -> None:
-    from dataclasses import replace
-
     from ggship.gateways.canary import end_canary
-    from ggship.gateways.routing import only_ours
 
     gateway, route = prepare(terminal, f"{package}@{version}", given, force)
-    gateway.need_writable()
-    now = only_ours(gateway, gateway.channels(), route.name)
-    if now is not None:  # what else the channel is stays as it is
-        mode = next((mode for mode, kind in gateway.traits.types.items() if kind == now.type), route.mode)
-        route = replace(
-            route,
-            public=now.public,
-            upstream=now.base_url,
-            group=",".join(now.group),
-            mode=mode,
-            rpm=now.rpm,
-            tpm=now.tpm,
-        )
     with journalled(gateway, "rollback --to", route.name):
         end_canary(gateway, route.name, on_step=note(terminal))
     show_applied(terminal, route, apply_now(terminal, gateway, route, ask=ask, wait=wait))

@@ -27,18 +27,16 @@ if TYPE_CHECKING:
 
 
 def route_options(command: Command) -> Command:
-    """How the model is to be reached."""
+    """How the model is to be reached; what is not given stays as the channel has it."""
     for option in (
         click.option("--tpm", type=click.IntRange(min=1), help="LiteLLM: tokens a minute, at most."),
         click.option("--rpm", type=click.IntRange(min=1), help="LiteLLM: requests a minute, at most."),
         click.option(
             "--mode",
             type=click.Choice(["native", "openai"]),
-            default="native",
-            show_default=True,
-            help="Which of Ollama's APIs it asks: its own, or /v1, which keeps stop, tools, response_format.",
+            help="Which of Ollama's APIs it asks: its own (native), or /v1, which keeps stop and tools.",
         ),
-        click.option("--group", default="default", show_default=True, help="The gateway's user groups, with commas."),
+        click.option("--group", help="The gateway's user groups, with commas (otherwise default)."),
         click.option("--public", metavar="MODEL", help="The name that clients ask for (otherwise NAME)."),
         upstream_option,
     ):
@@ -123,9 +121,11 @@ def prepare(terminal: Terminal, name: str, given: dict[str, Any], force: bool) -
     Raises GateFailed or Refused where the model is not the proven one, here or where the gateway will ask it.
     """
     import os
+    from dataclasses import replace
 
     from ggship.gateways import Route
     from ggship.gateways.opening import open_gateway
+    from ggship.gateways.routing import as_it_is, only_ours
     from ggship.gateways.versions import proven_model
     from ggship.releases import load_package
     from ggship.runtimes.ollama_api import OllamaClient
@@ -138,21 +138,13 @@ def prepare(terminal: Terminal, name: str, given: dict[str, Any], force: bool) -
         terminal.warn(problem)
     gateway_known = known(given)
     gateway = open_gateway(gateway_known)
-    upstream = given.get("upstream") or gateway_known.upstream
-    if upstream:
-        _check_upstream(terminal, info, client.url, upstream, model, held, force)
-    route = Route(
-        name=info.name,
-        public=given.get("public") or info.name,
-        model=model,
-        upstream=upstream or client.url,
-        group=given.get("group") or "default",
-        digest=held,
-        mode=given.get("mode") or "native",
-        rpm=given.get("rpm"),
-        tpm=given.get("tpm"),
-    )
-    return gateway, route
+    gateway.need_writable()  # before the token travels
+    now = only_ours(gateway, gateway.channels(), info.name)
+    upstream = given.get("upstream") or gateway_known.upstream or (now.base_url if now else "") or client.url
+    _check_upstream(terminal, info, client.url, upstream, model, held, force)
+    plain = Route(info.name, info.name, model, upstream, digest=held)
+    wishes = {key: given[key] for key in ("public", "group", "mode", "rpm", "tpm") if given.get(key)}
+    return gateway, replace(as_it_is(gateway, plain, now), **wishes)
 
 
 def _check_upstream(

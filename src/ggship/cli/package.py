@@ -28,6 +28,7 @@ from ggship.cli.options import (
 )
 from ggship.cli.step import telling_step
 from ggship.cli.terminal import Terminal, warn_of
+from ggship.errors import GgshipError
 
 if TYPE_CHECKING:
     from ggship.bases.model import Base
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 @allow_pickle_option
 @strict_option
 @click.option("--all-checkpoints", is_flag=True, help="Package each checkpoint; the best by --suite goes live.")
+@click.option("--gateway", metavar="NAME", help="Then lead the clients of this gateway to it (ggship gateway add).")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and why.")
 @summary_option
 @json_option
@@ -92,6 +94,7 @@ def package(
     dry_run: bool,
     no_eval: bool,
     summary: Path | None,
+    gateway: str | None,
     **given: Any,
 ) -> None:
     """Turn RUN into a proven, live model: convert, create, ask, compare, and only then promote.
@@ -105,6 +108,10 @@ def package(
     first, *more = runs
     options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=not no_eval, **given)
     check_public_name(options.name)
+    if gateway:
+        from ggship.cli.gateway_after import check_gateway
+
+        check_gateway(options, gateway, all_checkpoints=all_checkpoints)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
     if note := getattr(runtime, "note", ""):
         terminal.warn(note)
@@ -118,12 +125,12 @@ def package(
         job = _prepared(terminal, options, runtime)
         warn_of(terminal, job.findings)
         if dry_run:
-            show_plan(terminal, job)
+            show_plan(terminal, job, gateway)
             return
         for loss in job.prompt.losses:
             terminal.warn(f"the package's Modelfile says less than the model: {loss}")
         with telling_step(terminal, options.folder, summary):
-            show_shipped(terminal, _packaged(terminal, job))
+            show_shipped(terminal, _packaged(terminal, job), gateway)
     finally:
         if runtime is not None:
             runtime.close()
@@ -159,7 +166,7 @@ def _packaged(terminal: Terminal, job: Job) -> Shipped:
         raise Stopped("" if "promote" in begun else "Nothing live was changed.") from stop
 
 
-def show_plan(terminal: Terminal, job: Job) -> None:
+def show_plan(terminal: Terminal, job: Job, gateway: str | None = None) -> None:
     """What would be done, and why."""
     from ggship.preflight import of_package
 
@@ -180,6 +187,7 @@ def show_plan(terminal: Terminal, job: Job) -> None:
         *((f"size of {name}", human_size(size)) for name, size in plan.sizes.items()),
         *of_package(job).rows(),
         ("package", str(job.options.folder)),
+        *([("gateway", f"its clients are led to the model: {gateway}")] if gateway else []),
     ]
     terminal.lines(rows)
     terminal.say("\nNothing was done. Leave --dry-run out to do it.")
@@ -208,12 +216,29 @@ def shipped_document(shipped: Shipped) -> dict[str, Any]:
     return {**info.document, **ran}
 
 
-def show_shipped(terminal: Terminal, shipped: Shipped) -> None:
-    """One calm summary: what was made, where, what it scored against the base, what to type next."""
+def show_shipped(terminal: Terminal, shipped: Shipped, gateway: str | None = None) -> None:
+    """One calm summary: what was made, where, what it scored against the base, what to type next.
+
+    gateway: whose clients are then led to it. The one document of `--json` says how that went too.
+    """
+    if not terminal.as_json:
+        _show_live(terminal, shipped)
+    document = shipped_document(shipped)
+    try:
+        if gateway:
+            from ggship.cli.gateway_after import lead_there
+
+            document["gateway"] = lead_there(terminal, shipped.info, gateway)
+    except GgshipError as error:
+        document["gateway"] = {"error": str(error)}
+        raise
+    finally:
+        if terminal.as_json:
+            terminal.document(document)
+
+
+def _show_live(terminal: Terminal, shipped: Shipped) -> None:
     info = shipped.info
-    if terminal.as_json:
-        terminal.document(shipped_document(shipped))
-        return
     if not shipped.ran:
         terminal.say(f"{info.path} is up to date: nothing to do.")
         return

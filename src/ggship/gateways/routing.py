@@ -178,6 +178,15 @@ def only_ours(gateway: Gateway, channels: Sequence[Channel], name: str) -> Chann
     return ours[0] if ours else None
 
 
+def as_it_is(gateway: Gateway, route: Route, now: Channel | None) -> Route:
+    """The route in the shape that our channel has now: its public name, groups, mode and limits."""
+    if now is None:
+        return route
+    mode = next((mode for mode, kind in gateway.traits.types.items() if kind == now.type), route.mode)
+    parked = str(now.mark.get("group") or ",".join(now.group))  # a parked channel's own groups stand in its mark
+    return replace(route, public=now.public or route.public, group=parked, mode=mode, rpm=now.rpm, tpm=now.tpm)
+
+
 def no_canary(gateway: Gateway, channels: Sequence[Channel], name: str) -> None:
     """Raise Refused while a canary of the package is running."""
     running = [c.id for c in channels if c.is_of(name) and c.role in ("canary", "replica")]

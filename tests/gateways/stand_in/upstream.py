@@ -57,7 +57,7 @@ def ask_upstream(canned: Canned, channel: dict[str, Any], body: dict[str, Any]) 
         words = said["choices"][0]["message"]["content"]
         return Said(words, said["model"], usage["prompt_tokens"], usage["completion_tokens"])
     counts = (said.get("prompt_eval_count", 0), said.get("eval_count", 0))
-    return Said(said["message"]["content"], said["model"], *counts)
+    return Said(said["message"]["content"], said.get("model", body["model"]), *counts)
 
 
 def upstream_name(channel: dict[str, Any], model: str) -> str:
