@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,3 +40,24 @@ def gateway(stand_in_module: ModuleType) -> Iterator[tuple[Any, str]]:
     url = running.start()
     yield running, url
     running.stop()
+
+
+@pytest.fixture
+def small_ollama() -> Iterator[Callable[[Mapping[str, str]], Any]]:
+    """small_ollama(models): a SmallOllama that holds them (name -> digest)."""
+    path = Path(__file__).with_name("small_ollama.py")
+    spec = importlib.util.spec_from_file_location("ggship_small_ollama", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    running: list[Any] = []
+
+    def start(models: Mapping[str, str]) -> Any:
+        running.append(module.SmallOllama(models))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,9 +23,6 @@ from ggship.cli.funnel import run
 from ggship.gateways import OneApi, Route, Secret
 from ggship.gateways.new_api import NewApi
 from ggship.transport import Transport
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_ollama import SmallOllama
 
 REAL = {"real one-api": "GGSHIP_TEST_ONE_API", "real new-api": "GGSHIP_TEST_NEW_API"}
 V1, V2 = "1" * 64, "2" * 64
@@ -84,10 +80,8 @@ def place(request: pytest.FixtureRequest, stand_in_module: Any) -> Iterator[Plac
 
 
 @pytest.fixture
-def ollama(name: str) -> Iterator[SmallOllama]:
-    small = SmallOllama({f"{name}:latest": V1, f"{name}:v1": V1, f"{name}:v2": V2, "base-model:latest": "b" * 64})
-    yield small
-    small.stop()
+def ollama(name: str, small_ollama: Any) -> Any:
+    return small_ollama({f"{name}:latest": V1, f"{name}:v1": V1, f"{name}:v2": V2, "base-model:latest": "b" * 64})
 
 
 @pytest.fixture
@@ -107,7 +101,7 @@ Ggship = Callable[..., dict[str, Any]]
 def ggship(
     place: Place,
     name: str,
-    ollama: SmallOllama,
+    ollama: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -157,9 +151,7 @@ def test_plan_says_what_apply_does_and_then_nothing(ggship: Ggship, place: Place
     assert place.ours(name) == before
 
 
-def test_the_ladder_holds_to_the_top_and_names_the_layer_that_breaks(
-    ggship: Ggship, name: str, ollama: SmallOllama
-) -> None:
+def test_the_ladder_holds_to_the_top_and_names_the_layer_that_breaks(ggship: Ggship, name: str, ollama: Any) -> None:
     broke = ggship("probe", code=4)["broke"]
     assert (broke["layer"], broke["rung"]) == ("channel", "there is one of ours, and it is on")
     ggship("apply")
@@ -294,7 +286,7 @@ def test_rollback_does_not_write_over_what_an_admin_changed(ggship: Ggship, plac
 
 
 def test_ollamas_openai_side_keeps_what_the_native_channel_drops(
-    ggship: Ggship, place: Place, name: str, ollama: SmallOllama
+    ggship: Ggship, place: Place, name: str, ollama: Any
 ) -> None:
     applied = ggship("apply", "--mode", "openai")
     assert applied["said"]["model"] == f"{name}:latest"

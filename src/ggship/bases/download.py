@@ -20,6 +20,7 @@ from ggship.bases.hub_files import choose_files, pickled_files
 from ggship.digests import sha256_file
 from ggship.errors import BadFile, BaseNotFound, GgshipError, Refused, ServerError, UsageError
 from ggship.needs import THIS, Machine, Need, require_room
+from ggship.secrets import may_travel
 
 OURS_FROM = 32 << 20
 """Files from this size on are worth going on with."""
@@ -40,6 +41,12 @@ def download(ref: HubRef, *, machine: Machine = THIS) -> Located:
     if not sys.stderr.isatty():
         disable_progress_bars()  # in a log each step of a bar would be a line
     endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+    if endpoint and not may_travel(endpoint) and huggingface_hub.get_token():
+        raise UsageError(
+            "the hub's token would travel in the open",
+            where=f"HF_ENDPOINT is {endpoint}",
+            hint="name an https address in HF_ENDPOINT, or unset HF_TOKEN (and `hf auth logout`)",
+        )
     cache = cache_directory()
     with _explained(ref, endpoint):
         api = huggingface_hub.HfApi(endpoint=endpoint)

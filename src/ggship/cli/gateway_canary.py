@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ggship.cli.gateway_route import apply_now, prepare, route_options, show_applied
+from ggship.cli.gateway_route import apply_now, prepare, show_applied, version_options
 from ggship.cli.gateway_view import (
     journalled,
     lines,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", metavar="NAME@VERSION")
 @where_options
-@route_options
+@version_options
 @click.option("--percent", type=float, default=10.0, show_default=True, metavar="P", help="The new version's share.")
 @click.option(
     "--measure",

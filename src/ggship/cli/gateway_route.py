@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ggship.package import PackageInfo
 
 
-def route_options(command: Command) -> Command:
-    """How the model is to be reached; what is not given stays as the channel has it."""
+def version_options(command: Command) -> Command:
+    """How one version is to be reached."""
     for option in (
         click.option("--tpm", type=click.IntRange(min=1), help="LiteLLM: tokens a minute, at most."),
         click.option("--rpm", type=click.IntRange(min=1), help="LiteLLM: requests a minute, at most."),
@@ -36,9 +36,18 @@ def route_options(command: Command) -> Command:
             type=click.Choice(["native", "openai"]),
             help="Which of Ollama's APIs it asks: its own (native), or /v1, which keeps stop and tools.",
         ),
+        upstream_option,
+    ):
+        command = option(command)
+    return command
+
+
+def route_options(command: Command) -> Command:
+    """How the model is to be reached; what is not given stays as the channel has it."""
+    for option in (
+        version_options,
         click.option("--group", help="The gateway's user groups, with commas (otherwise default)."),
         click.option("--public", metavar="MODEL", help="The name that clients ask for (otherwise NAME)."),
-        upstream_option,
     ):
         command = option(command)
     return command

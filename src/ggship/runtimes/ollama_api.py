@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ggship.clock import Clock, SystemClock
-from ggship.errors import GgshipError, ServerError, ServerUnreachable
+from ggship.errors import GgshipError, ServerError, ServerUnreachable, UsageError
 from ggship.runtimes.gathering import ANSWER_SECONDS
 from ggship.runtimes.hosts import parse_ollama_host
 from ggship.runtimes.model import Progress, Tools
 from ggship.runtimes.names import check_model_name, full_name, suggest_name
 from ggship.runtimes.ollama_errors import explain, refusal
+from ggship.secrets import HIDDEN
 from ggship.transport import Reply, Transport
 
 __all__ = ["OllamaClient", "check_model_name", "full_name", "parse_ollama_host", "suggest_name"]
@@ -40,6 +41,13 @@ class OllamaClient:
 
     def __init__(self, host: str, *, transport: Transport | None = None, clock: Clock | None = None) -> None:
         self.url = parse_ollama_host(host)
+        scheme, _, rest = self.url.partition("://")
+        if "@" in rest.partition("/")[0]:
+            raise UsageError(
+                "an address of an Ollama server carries no password: it ends up in packages, logs and process lists",
+                where=f"{scheme}://{HIDDEN}@...",
+                hint="Ollama itself knows none; a proxy that wants one is no place for it either",
+            )
         self._http = transport or Transport(self.url)
         self._clock = clock or SystemClock()
 
