@@ -51,8 +51,8 @@ def _package(project: Project) -> tuple[str, tuple[str, ...]]:
     step = project.packaging()
     given = dict(command.make_context("package", list(step.arguments)).params)
     first, *more = given.pop("runs")
-    for other in ("all_checkpoints", "dry_run"):
-        given.pop(other)
+    for other in ("all_checkpoints", "dry_run", "summary", "gateway"):
+        given.pop(other, None)
     evaluate = not given.pop("no_eval")
     options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=evaluate, **given)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
