@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -177,8 +178,12 @@ def test_what_a_model_says_is_shown_and_does_nothing(page_of: Open, javascript: 
 
 
 def test_even_markup_that_got_through_could_do_nothing(page_of: Open, capitals: Report) -> None:
-    """The policy is a second wall: here the first one is torn down, as a mistake of ours would."""
-    opened = page_of(capitals, edit=lambda text: text.replace("The capital is <mark>Paris</mark>.", ATTACK, 1))
+    """The policy is a second wall: here the first one is torn down, as a mistake of ours would.
+
+    What no policy of a page can forbid is a `meta` that leads elsewhere.
+    """
+    attack = re.sub("<meta[^>]*>", "", ATTACK)
+    opened = page_of(capitals, edit=lambda text: text.replace("The capital is <mark>Paris</mark>.", attack, 1))
     opened.page.wait_for_timeout(300)
     assert opened.page.evaluate("window.hacked") is None
     assert opened.dialogs == []

@@ -61,6 +61,7 @@ def test_one_json_document_and_the_reports_of_each_pair(packaged, capsys):
     assert document["passed"] is True
     assert [model["name"] for model in document["models"]] == ["law", "rival"]
     assert json.loads((out / "compare.json").read_text()) == document
+    assert "Standings" in (out / "compare.html").read_text()
     assert (out / "rival" / "report.html").is_file()
 
 

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 @suite_options
 @concurrency_option
 @fresh_option
-@click.option("--out", type=click.Path(path_type=Path), help="Write compare.json and a report of each pair there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write compare.html and .json, a report of each pair there."
+)
 @host_option
 @base_option
 @allow_pickle_option
@@ -128,17 +130,19 @@ def _questions(terminal: Terminal, lineup: Lineup, given: Path | None) -> Suite:
 
 
 def _write(held: Held, out: Path, questions: Suite, suite: Path | None) -> None:
-    """compare.json, and below it a folder with the whole report of each pair."""
+    """compare.json and compare.html, and below them a folder with the whole report of each pair."""
     import json
 
     from ggship.digests import write_text
     from ggship.evals.contest_codec import contest_document
+    from ggship.evals.contest_page import render_contest
     from ggship.evals.contest_view import folder_names
     from ggship.evals.write import write_reports
 
     folders = folder_names(list(held.reports))
     for name, report in held.reports.items():
-        write_reports(report, out / folders[name], suite=questions, suite_path=suite, timings=True)
+        write_reports(report, out / folders[name], suite=questions, suite_path=suite, timings=True, markdown=True)
+    write_text(out / "compare.html", render_contest(held.contest))
     write_text(out / "compare.json", json.dumps(contest_document(held.contest), ensure_ascii=False, indent=2) + "\n")
 
 
@@ -163,7 +167,7 @@ def show_contest(terminal: Terminal, contest: Contest, out: Path | None) -> None
     if contest.passed:
         terminal.say("\npassed", style="bold green")
     if out:
-        terminal.say(f"→ {out / 'compare.json'}; each pair in {out}/MODEL/report.html")
+        terminal.say(f"→ {out / 'compare.html'}; each pair in {out}/MODEL/report.html")
 
 
 def show_table(terminal: Terminal, rows: Sequence[tuple[str, ...]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ggship.evals.marks import SHOWN_CHARACTERS, Shown, show, side_by_side
@@ -47,7 +47,8 @@ def rows_of(report: Report) -> list[Row]:
     left = MOST_TEXT
     for place, (case, state) in enumerate(judged_cases(report)[:MOST_CASES]):
         rows.append(_row(case, state, SHOWN_CHARACTERS if left > 0 else LITTLE, opened=place < OPEN_CASES))
-        left -= _size(rows[-1])
+        row = rows[-1]
+        left -= size_of([row.tuned, row.base, row.thinking, *(turn for _, turn in row.turns)])
     return rows
 
 
@@ -70,9 +71,7 @@ def _row(case: CaseReport, state: str, limit: int, *, opened: bool) -> Row:
     if case.base is not None:
         base, tuned = side_by_side(case.base.text, case.tuned.text, limit)
     asked = case.messages[-1]["content"]
-    question = " ".join(asked[: 10 * ONE_LINE].split())
-    if len(question) > ONE_LINE:
-        question = question[: ONE_LINE - 1] + "…"
+    question = one_line(asked)
     states = {state} | ({"fail"} if state == "regression" else set()) | ({"pass"} if state == "gain" else set())
     whole = question == asked and len(case.messages) == 1
     return Row(
@@ -88,8 +87,14 @@ def _row(case: CaseReport, state: str, limit: int, *, opened: bool) -> Row:
     )
 
 
-def _size(row: Row) -> int:
-    shown = [row.tuned, row.base, row.thinking, *(turn for _, turn in row.turns)]
+def one_line(asked: str) -> str:
+    """A question for a heading."""
+    question = " ".join(asked[: 10 * ONE_LINE].split())
+    return question if len(question) <= ONE_LINE else question[: ONE_LINE - 1] + "…"
+
+
+def size_of(shown: Iterable[Shown | None]) -> int:
+    """What these texts take of a page, in characters."""
     return sum(len(piece.text) + MARKUP for one in shown if one is not None for piece in one.pieces)
 
 
