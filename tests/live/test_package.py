@@ -267,7 +267,8 @@ MOMENTS = [
 
 
 def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, brief: Path, tmp_path: Path) -> None:
-    name, client = "law-killed", OllamaClient(new_ollama)
+    # A name of its own: on a server that several share, another's run of this test would take it away.
+    name, client = f"law-killed-{uuid.uuid4().hex[:8]}", OllamaClient(new_ollama)
     arguments = ["package", RUN, "--name", name, "--host", new_ollama, "--suite", brief, "--strategy", "merge"]
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))

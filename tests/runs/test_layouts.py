@@ -178,6 +178,15 @@ def torchtune(run_maker):
     return run_maker
 
 
+def test_of_many_logs_the_newest_are_looked_at(torchtune):
+    for number in range(30):
+        torchtune.write(f"logs/log_{1770000000 + number}.txt", "nothing of a step\n")
+    assert read_run(torchtune.root).history.source == ""
+    for number in range(15):
+        (torchtune.root / f"logs/log_{1770000000 + number}.txt").unlink()
+    assert read_run(torchtune.root).history.source == "logs/log_1760000000.txt"
+
+
 def test_torchtune_tells_its_recipe_and_its_log(torchtune):
     run = read_run(torchtune.root)
     assert run.path.name == "epoch_1"

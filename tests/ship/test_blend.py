@@ -45,6 +45,18 @@ def test_two_runs_become_one_proven_model_and_the_package_says_of_what(shop, ton
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_what_is_found_on_every_run_of_it_is_said_once(shop, tone, capsys):
+    for run in (shop.run, tone):
+        config = json.loads((run / "adapter_config.json").read_text())
+        (run / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": ""}))
+    assert command(shop, shop.run, tone, "--dry-run", "--json") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("warning", "note"))]
+    codes = [line.split()[1] for line in said]
+    assert codes
+    assert sorted(set(codes)) == sorted(codes)
+    assert any("lora-out, tone: " in line for line in said)
+
+
 def test_another_weight_is_another_model(shop, tone, capsys):
     digests = set()
     for weight in ("1", "0.5"):

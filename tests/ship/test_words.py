@@ -170,6 +170,17 @@ def test_failing_again_does_not_call_the_live_model_dead(shop, tmp_path):
         shop.package(suite=tmp_path / "strict.yaml")
 
 
+def test_a_type_wider_than_the_bases_is_promised_for_what_was_trained_alone(shop, capsys):
+    small = shop.root / "small.gguf"
+    assert shop.ggship("merge", shop.run, "--base", shop.base, "--quant", "Q4_1", "--out", small) == 0
+    arguments = [shop.run, "--name", "law", "--base", small, "--host", shop.server.url, "--quant", "F16", "--force"]
+    capsys.readouterr()
+    assert shop.ggship("package", *arguments, "--dry-run") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "F16 for touched tensors; the rest stays Q4_1" in out
+    assert "may be erased" not in out
+
+
 def test_ctrl_c_before_the_promotion_says_that_nothing_live_was_changed(shop, capsys):
     import os
     import signal
