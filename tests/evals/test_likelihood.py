@@ -73,6 +73,22 @@ def test_a_server_that_cannot_tell_proves_nothing(run: Any, scripted: Any, suite
     assert any("no likelihood of tuned: its server tells probabilities only" in text for text in report.warnings)
 
 
+def test_a_comparison_of_several_says_of_which_it_is_not_known(ticking: Any, scripted: Any, suite: Any) -> None:
+    from contextlib import nullcontext
+
+    from ggship.evals.contest import Contender, Entered, hold_contest
+    from ggship.evals.contest_view import tables
+
+    models = [telling(scripted(label="a"), -2.0), scripted(label="b"), telling(scripted(label="c"), -1.0)]
+    base, *others = [Contender(model.label, lambda _, model=model: nullcontext(Entered(model))) for model in models]
+    contest = hold_contest(suite(TESTS), base, others, clock=ticking()).contest
+    assert [text for text in contest.warnings if "likelihood" in text] == [
+        "no likelihood of b: its server tells probabilities only of what it says itself, so of a given answer they are "
+        "not known"
+    ]
+    assert [row[1] for row in tables(contest)[2][1:]] == ["7.389", "–", "2.718"]
+
+
 def test_one_answer_that_fails_leaves_no_figure_over_the_others(run: Any, scripted: Any, suite: Any) -> None:
     model = telling(scripted(otherwise="a"), -2.0)
     whole = model.score

@@ -215,7 +215,7 @@ def contest_of(baseline: str, reports: Sequence[Report]) -> Contest:
         baseline=baseline,
         models=tuple(models),
         cases=cases,
-        warnings=_warnings(models),
+        warnings=(*_warnings(models), *_told(reports)),
         instruments=first.instruments,
         verdict=_verdict(models),
     )
@@ -226,6 +226,17 @@ def _verdict(models: Sequence[Standing]) -> Verdict:
     judged = [(model.name, model.verdict) for model in models if model.verdict is not None]
     reasons = tuple(f"{name}: {reason}" for name, verdict in judged for reason in verdict.reasons)
     return Verdict(all(verdict.passed for _, verdict in judged), reasons)
+
+
+def _told(reports: Sequence[Report]) -> tuple[str, ...]:
+    """What else the comparisons warn of, each once: a likelihood that is not known, a model replaced meanwhile."""
+    found = (
+        warning
+        for report in reports
+        for warning in report.warnings
+        if warning not in compare.warnings(report.tuned, report.comparison)
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _warnings(models: Sequence[Standing]) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def _likelihood(contest: Contest) -> Table:
         found = model.score.likelihood
         cells = (_NONE,) * 4
         if found is not None:
-            figures = (f"{found.perplexity:.2f}", f"{found.log_likelihood:.3f}", f"{found.bits_per_byte:.3f}")
+            figures = (f"{found.perplexity:.3f}", f"{found.log_likelihood:.3f}", f"{found.bits_per_byte:.3f}")
             cells = (*figures, str(found.tokens))
         rows.append((short[model.name], *cells))
     return rows if any(model.score.likelihood for model in contest.models) else []

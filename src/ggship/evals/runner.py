@@ -100,7 +100,10 @@ def evaluate(
             number = at_once(endpoint, concurrency, timely=timely)
             sides[side] = Asking(suite.cases, endpoint, clock, kept=there, at_once=number)
         cases = _judge_all(suite.cases, sides, judges, count.one, later=by_models)
-    likely, unlikely = _likelihoods(suite, models, wanted=likelihood or any(rule.likely for rule in rules))
+    likely: dict[str, Likelihood | None] = {}
+    unlikely: list[str] = []
+    if likelihood or any(rule.likely for rule in rules):
+        likely, unlikely = _likelihoods(suite, models, {"tuned": tuned_label, "base": base_label})
     asked = {side: asking.asked for side, asking in sides.items()}
     tuned_score = replace(_score(cases, tuned, tuned_label), likelihood=likely.get("tuned"))
     base_score = None
@@ -205,15 +208,15 @@ def _case_report(case: Case, sides: Mapping[str, Asking], ours: Result, theirs: 
 
 
 def _likelihoods(
-    suite: Suite, models: Mapping[str, Endpoint], *, wanted: bool
+    suite: Suite, models: Mapping[str, Endpoint], labels: Mapping[str, str]
 ) -> tuple[dict[str, Likelihood | None], list[str]]:
     """By side, and why one is not known. The model that was asked last comes first: it is loaded."""
     found: dict[str, Likelihood | None] = {}
     missing = []
-    for side, endpoint in reversed(list(models.items())) if wanted else ():
+    for side, endpoint in reversed(list(models.items())):
         found[side], why = measure(suite, endpoint)
         if why:
-            missing.append(f"no likelihood of {endpoint.label}: {why}")
+            missing.append(f"no likelihood of {labels[side] or endpoint.label}: {why}")
     return found, missing
 
 

@@ -136,7 +136,7 @@ def _score_line(report: Report) -> str:
 
 def _likelihood_line(report: Report) -> str:
     sides = [report.tuned.likelihood] + ([report.base.likelihood] if report.base else [])
-    told = ["–" if side is None else f"{side.perplexity:.2f}" for side in sides]
+    told = ["–" if side is None else f"{side.perplexity:.3f}" for side in sides]
     return f"perplexity {told[0]} of the right answers" + (f", {report.rival_name} {told[1]}" if report.base else "")
 
 
