@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from ggship.bases.portable import is_repository
-from ggship.digests import CHUNK_BYTES, DigestCache, digest_of, sha256_file
-from ggship.errors import GgshipError
+from ggship.digests import CHUNK_BYTES, sha256_file
 from ggship.modelfile import Modelfile, parse, to_parameters
 from ggship.package import ADAPTER, CARD, MODELFILE, SUMS, PackageInfo
 from ggship.publish.hub_card import hub_card
 from ggship.publish.target import HubPlace
-from ggship.releases.names import recall
-from ggship.runs import Run, read_run
+from ggship.releases.trained import packaged_run
+from ggship.runs import Run
 
 ADAPTER_FOLDER = "adapter"
 _BUNDLED = ("adapter_model.safetensors", "adapter_config.json")
@@ -95,18 +94,10 @@ def _peft(info: PackageInfo, folder: str) -> tuple[list[HubFile], tuple[str, ...
     """The adapter as training left it, where the run is at hand and still is what was packaged."""
     if info.document["run"].get("shares"):
         return [], ("the adapter of a blend is there as GGUF alone: its runs are several",)
-    known = recall(info.name)
-    if known is None or not known.run or Path(known.path).resolve() != info.path.resolve():
-        return [], ("the PEFT adapter is left out: the run that this package was made of is not known here",)
-    try:
-        run = read_run(Path(known.run))
-        files = {path.name: path for path in run.tensor_files}
-        wanted = {str(row["file"]): str(row["sha256"]) for row in info.document["run"]["files"]}
-        found = {name: DigestCache().sha256(path) for name, path in files.items()}
-    except (GgshipError, OSError) as error:
-        return [], (f"the PEFT adapter is left out: {error}",)
-    if found != wanted or digest_of(run.config) != info.document["run"].get("config_sha256"):
-        return [], ("the PEFT adapter is left out: the run changed after the package was made",)
+    run, why = packaged_run(info)
+    if run is None:
+        return [], (f"the PEFT adapter is left out: {why}",)
+    files = {path.name: path for path in run.tensor_files}
     if set(files) != {_BUNDLED[0]}:
         return [], (f"the PEFT adapter is left out: it is not one {_BUNDLED[0]}",)
     config = HubFile(f"{folder}{_BUNDLED[1]}", _config(run))
