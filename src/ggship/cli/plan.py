@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,10 @@ def _package(project: Project) -> tuple[str, tuple[str, ...]]:
     step = project.packaging()
     given = dict(command.make_context("package", list(step.arguments)).params)
     first, *more = given.pop("runs")
-    for other in ("all_checkpoints", "dry_run", "summary", "gateway"):
-        given.pop(other, None)
     evaluate = not given.pop("no_eval")
-    options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=evaluate, **given)
+    known = {one.name for one in fields(PackageOptions)}  # the rest is for the command, as --dry-run
+    asked = {key: value for key, value in given.items() if key in known}
+    options = PackageOptions(first.path, more=tuple(more), weight=first.weight, evaluate=evaluate, **asked)
     runtime = None if options.runtime == "none" else find_runtime(options.runtime, options.host)
     try:
         job = prepare(options, runtime=runtime)
