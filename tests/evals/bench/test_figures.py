@@ -155,6 +155,16 @@ def test_a_chart_stays_inside_its_frame_also_of_one_level(report: Any) -> None:
         assert bool(drawn) is bool(levels)
 
 
+def test_labels_of_lines_that_meet_lie_apart(report: Any) -> None:
+    one = report.levels[0]
+    same = replace(one, first_token=one.latency, latency=replace(one.latency, p95=one.latency.p50))
+    texts = Page(chart(replace(report, levels=(same,)))).all("text")
+    lines = [text for text in texts if str(text.get("class", "")).startswith("line")]
+    right = sorted(float(str(text["y"])) for text in lines[1:])
+    assert len(right) == 3
+    assert all(later - earlier >= 12 for earlier, later in pairwise(right))
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1.5m", 90), ("200ms", 0.2), ("45", 45), ("1h", 3600)])
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text, "--duration") == pytest.approx(seconds)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 720.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 16.0, 34.0, 44.0
 HALF = WIDTH / 2
+LINE = 14.0  # between two labels
 
 Line = tuple[str, Callable[[Level], "float | None"]]
 RATES: tuple[Line, ...] = (("tokens/s", lambda level: level.tokens_per_s),)
@@ -81,20 +82,31 @@ def _panel(left: float, title: str, levels: Sequence[Level], lines: Sequence[Lin
         drawn.append(f'<text {place} text-anchor="middle">{level.concurrency}</text>')
     middle = left + LEFT + (HALF - LEFT - RIGHT - 34.0) / 2
     drawn.append(f'<text x="{middle:g}" y="{HEIGHT - 8:g}" text-anchor="middle">at once</text>')
-    for number, (name, of) in enumerate(lines):
-        drawn.append(_line(f"line{number}", name, [(x(level.concurrency), of(level)) for level in levels], y))
+    rows = [
+        [(x(level.concurrency), y(value)) for level in levels if (value := of(level)) is not None] for _, of in lines
+    ]
+    labels = _apart([points[-1][1] for points in rows if points])
+    for number, ((name, _), points) in enumerate(zip(lines, rows, strict=True)):
+        if points:
+            drawn.append(_line(f"line{number}", name, points, labels.pop(0)))
     return "".join(drawn)
 
 
-def _line(kind: str, name: str, points: Sequence[tuple[float, float | None]], y: Callable[[float], float]) -> str:
-    there = [(at, y(value)) for at, value in points if value is not None]
-    if not there:
-        return ""
-    joined = " ".join(f"{at:g},{up:g}" for at, up in there)
-    dots = "".join(f'<circle class="{kind}" cx="{at:g}" cy="{up:g}" r="3"/>' for at, up in there)
-    at, up = there[-1]
-    label = f'<text class="{kind}" x="{at + 7:g}" y="{up + 4:g}">{name}</text>'
-    return f'<polyline class="{kind}" points="{joined}"/>{dots}{label}'
+def _line(kind: str, name: str, points: Sequence[tuple[float, float]], label: float) -> str:
+    joined = " ".join(f"{at:g},{up:g}" for at, up in points)
+    dots = "".join(f'<circle class="{kind}" cx="{at:g}" cy="{up:g}" r="3"/>' for at, up in points)
+    text = f'<text class="{kind}" x="{points[-1][0] + 7:g}" y="{label + 4:g}">{name}</text>'
+    return f'<polyline class="{kind}" points="{joined}"/>{dots}{text}'
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """The heights, moved down where two lines of text would lie on each other; in the order they came."""
+    placed: dict[int, float] = {}
+    lowest = -math.inf
+    for number in sorted(range(len(heights)), key=lambda number: heights[number]):
+        lowest = max(heights[number], lowest + LINE)
+        placed[number] = lowest
+    return [placed[number] for number in range(len(heights))]
 
 
 def _ticks(high: float, wanted: int = 4) -> list[float]:
