@@ -22,6 +22,7 @@ from ggship.plan import PackageOptions, Plan, decide
 from ggship.progress import Progress, Silent
 from ggship.prompts.plan import plan_prompt
 from ggship.releases import Known, need_memory, remember
+from ggship.releases.history import refuse_version_name
 from ggship.releases.promotion import base_name, check_public_name, staging_name, temporary
 from ggship.releases.turns import own_turn
 from ggship.runner import Runner, run_subprocess
@@ -68,6 +69,7 @@ def prepare(
     from ggship.runtimes.holding import holding_for, holding_of
 
     check_public_name(options.name)
+    refuse_version_name(options.name)
     package_place(options.folder, options.name)
     run = read_runs(
         (RunRef(options.run, options.weight), *options.more),

@@ -20,8 +20,11 @@ from ggship.package import SUMS, PackageInfo, read_package, write_sums
 from ggship.place import DOCUMENT, Place, holding, name_for, package_place
 from ggship.progress import ByStatus, Progress, Silent
 from ggship.releases import Known, need_memory, remember
+from ggship.releases.history import refuse_version_name
 from ggship.releases.opened import package_spec
-from ggship.releases.promotion import check_public_name, promote, staging_name, temporary
+from ggship.releases.promotion import check_public_name, staging_name, temporary
+from ggship.releases.proofs import proof_of
+from ggship.releases.releasing import release
 from ggship.releases.turns import own_turn
 from ggship.runtimes.holding import holding_of
 from ggship.runtimes.model import ModelSpec, Runtime
@@ -82,6 +85,7 @@ def bring(
     document = _document(bundle)
     name = options.name or str(document["name"])
     check_public_name(name)
+    refuse_version_name(name)
     warnings = _proof(document, options, bool(bundle.signature) and verify is None)
     need_memory()
     place = package_place(options.out or Path("dist") / name_for(name), name)
@@ -106,9 +110,10 @@ def bring(
         )
         if runtime is not None and runtime.kind != "embedded":
             progress.start("Making it live")
-            promotion = promote(runtime, staging_name(name), name, str(model["digest"]))
-            brought = replace(brought, previous=promotion.previous)
-            progress.done(promotion.name)
+            proof = proof_of(document["eval"], str(place.final.resolve()))
+            released = release(runtime, staging_name(name), name, str(model["digest"]), proof)
+            brought = replace(brought, previous=released.promotion.previous)
+            progress.done(f"{released.promotion.name}, v{released.version}")
         place.settle(place.final)
     remember(Known(name, str(place.final.resolve()), str(base.resolve()) if base else ""))
     return replace(brought, info=read_package(place.final))

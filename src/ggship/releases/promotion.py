@@ -58,6 +58,17 @@ def previous_name(name: str) -> str:
     return with_tag(name, PREVIOUS_TAG if tag in ("", LATEST_TAG) else f"{PREVIOUS_TAG}-{tag}"[:MODEL_LENGTH])
 
 
+def version_stem(name: str) -> str:
+    """What the names of its versions begin with: law:v for law, law:prod-v for law:prod."""
+    tag = _tag(name)
+    return with_tag(name, "v" if tag in ("", LATEST_TAG) else f"{tag[: MODEL_LENGTH - 8]}-v")
+
+
+def version_name(name: str, number: int) -> str:
+    """The name of one version: law:v3 for law, law:prod-v3 for law:prod, so that no two share a place."""
+    return f"{version_stem(name)}{number}"
+
+
 def _tag(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[2]
 

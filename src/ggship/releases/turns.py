@@ -21,7 +21,7 @@ def own_turn(runtime: Runtime | None, name: str, *, on_wait: Callable[[str], Non
     Law: while it is held, no other ggship of this user makes or deletes the name's staging or base model there. The
     embedded runtime is nobody else's, so nothing is held for it.
     """
-    server = _server(runtime)
+    server = server_of(runtime)
     if not server:
         yield
         return
@@ -31,7 +31,7 @@ def own_turn(runtime: Runtime | None, name: str, *, on_wait: Callable[[str], Non
         yield
 
 
-def _server(runtime: Runtime | None) -> str:
+def server_of(runtime: Runtime | None) -> str:
     """The server's address, the same for all names of this machine; "" where there is none."""
     url = str(getattr(getattr(runtime, "client", None), "url", ""))
     if not is_loopback(url):

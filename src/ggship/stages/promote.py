@@ -9,7 +9,8 @@ from ggship.digests import digest_of
 from ggship.errors import GateFailed
 from ggship.pipeline import Facts
 from ggship.progress import Progress
-from ggship.releases.promotion import promote
+from ggship.releases.proofs import proof_of
+from ggship.releases.releasing import release
 from ggship.runtimes.model import Runtime
 from ggship.stages.create import CreateStage
 from ggship.stages.job import Job
@@ -48,9 +49,17 @@ class PromoteStage:
             return {"name": self._job.options.name, "digest": digest, "previous": ""}
         progress.start(self.title)
         subject = self._create.subject(work, digest, progress)
-        promotion = promote(self._runtime, subject, self._job.options.name, digest)
-        progress.done(promotion.name)
-        return {"name": promotion.name, "digest": promotion.digest, "previous": promotion.previous}
+        options = self._job.options
+        proof = proof_of(verdict, str(options.folder.resolve()))
+        released = release(self._runtime, subject, options.name, digest, proof, clock=self._job.clock)
+        promotion = released.promotion
+        progress.done(f"{promotion.name}, v{released.version}")
+        return {
+            "name": promotion.name,
+            "digest": promotion.digest,
+            "previous": promotion.previous,
+            "version": released.version,
+        }
 
     def _failed(self, digest: str, failures: Sequence[str]) -> GateFailed:
         name = self._job.options.name
