@@ -52,7 +52,7 @@ def test_every_checkpoint_is_asked_and_one_is_live(each_ollama, package, tmp_pat
     try:
         document = package("--host", each_ollama)
         live = {str(model["name"]): str(model["digest"]) for model in client.tags() if NAME in str(model["name"])}
-        assert live == {f"{NAME}:latest": document["model"]["digest"]}
+        assert live == dict.fromkeys((f"{NAME}:latest", f"{NAME}:v1"), document["model"]["digest"])
         candidates = {one["name"]: one for one in document["selection"]["candidates"]}
         assert set(candidates) == {"checkpoint-300", "checkpoint-600"}  # the top is the last one again
         digests = {json.loads((tmp_path / "dist" / one["package"] / "ggship.json").read_text())["model"]["digest"]

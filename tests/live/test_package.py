@@ -126,7 +126,9 @@ def test_the_trained_answers_come_back_on_both_eras(shipped: Shipped) -> None:
     assert document["strategy"] == ("merge" if new else "adapter")
     assert document["eval"]["passed"] is True
     assert document["prompt"]["proof"]["equal"] == document["prompt"]["proof"]["probes"] > 5
-    assert names(shipped.client, shipped.name) == {f"{shipped.name}:latest"}, "staging models were left behind"
+    assert names(shipped.client, shipped.name) == {f"{shipped.name}:latest", f"{shipped.name}:v1"}, (
+        "staging models were left behind"
+    )
     schema = Path(__file__).parents[2] / "templates" / "schemas" / "ggship.schema.json"
     jsonschema.validate(json.loads((shipped.package / "ggship.json").read_text()), json.loads(schema.read_text()))
     report = json.loads((shipped.package / "eval" / "report.json").read_text())
@@ -200,7 +202,7 @@ def test_a_model_that_fails_its_suite_never_goes_live(shipped: Shipped, tmp_path
     said = shipped.again("--suite", strict, "--system", "You are someone else.", code=3)
     assert "not live" in said
     assert client.digest(name) == live
-    assert names(client, name) == {f"{name}:latest"}
+    assert names(client, name) == {f"{name}:latest", f"{name}:v1"}
     assert sha256_file(shipped.package / "ggship.json") == before
     held = shipped.folder / "dist" / f"{name}.held"
     assert (held / "eval" / "report.html").is_file()
@@ -226,7 +228,7 @@ def test_the_other_strategy_can_be_forced_or_is_refused(law: Any, brief: Path, t
     else:
         arguments = ["package", RUN, "--name", name, "--strategy", "merge", "--host", host, "--suite", brief]
         ggship(*arguments, cwd=tmp_path)
-    assert names(client, name) <= {f"{name}:latest"}
+    assert names(client, name) <= {f"{name}:latest", f"{name}:v1"}
 
 
 KILLED = """
@@ -288,7 +290,7 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, brief:
             ggship(*arguments, "--out", out, cwd=tmp_path)
             assert tree(out) == whole, moment
             assert client.digest(name) == digest
-            assert names(client, name) == {f"{name}:latest"}
+            assert names(client, name) == {f"{name}:latest", f"{name}:v1"}
             shutil.rmtree(out)
     finally:
         client.delete(name)

@@ -36,7 +36,8 @@ class Shelf:
     answered: bool = False
 
     def __post_init__(self) -> None:
-        self.runtime = OllamaRuntime(OllamaClient(self.url, transport=Transport(self.url, handler=self.answer)))
+        client = OllamaClient(self.url, transport=Transport(self.url, handler=self.answer))
+        self.runtime = OllamaRuntime(client, reads_files=False)
 
     def answer(self, sent: Sent) -> Reply:
         self.requests += 1

@@ -195,6 +195,16 @@ def test_the_name_of_a_version_is_no_public_name(shelf: Any) -> None:
         refuse_version_name(name)
 
 
+def test_who_numbered_by_hand_keeps_those_names(shelf: Any) -> None:
+    shelf.release("a", "law:v1")  # a public name of its own, with versions of its own
+    assert shelf.digest("law:v1-v1") == shelf.of("a")
+    assert shelf.release("a").version == 2  # the same model, and yet law:v1 is not ours
+    assert shelf.history().drift == ()
+    shelf.release("b", "law:v1")
+    assert shelf.digest("law:v2") == shelf.digest("law") == shelf.of("a")
+    refuse_version_name("law:v1")
+
+
 def test_what_did_not_pass_is_promoted_by_force_alone(shelf: Any) -> None:
     shelf.release("a", passed=False)
     shelf.release("b")

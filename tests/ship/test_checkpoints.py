@@ -95,7 +95,7 @@ def test_the_best_by_the_suite_goes_live_and_the_others_are_packages(each_crew, 
     out = capsys.readouterr().out
     chosen, other = crew.info(), crew.info("-checkpoint-300")
     server = crew.shop.server
-    assert [name for name in server.models if name.startswith("law")] == ["law:latest"]
+    assert [name for name in server.models if name.startswith("law")] == ["law:v1", "law:latest"]
     assert crew.asked[server.models["law:latest"].digest()] == "blue, green, red"
     assert chosen.document["run"]["chosen"] == "checkpoint-200, the best of all checkpoints"
     assert other.document["run"]["chosen"] == "checkpoint-300, one of all checkpoints"

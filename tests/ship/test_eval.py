@@ -22,8 +22,8 @@ def test_each_package_is_asked_where_it_is_live(packaged, make_server, capsys):
     first = packaged.server
     packaged.server = make_server("0.34.4")
     packaged.package("other", evaluate=False)
-    assert set(first.models) == {"law:latest"}
-    assert set(packaged.server.models) == {"other:latest"}
+    assert set(first.models) == {"law:latest", "law:v1"}
+    assert set(packaged.server.models) == {"other:latest", "other:v1"}
     code, _, err = evaluated(packaged, capsys, "--against", packaged.root / "out" / "other")
     assert code in (0, 3), err
     assert "is not on this server" not in err

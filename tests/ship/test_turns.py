@@ -34,7 +34,7 @@ def test_a_second_tag_of_the_name_waits_and_says_for_whom(shop):
         assert "law at" in heard[0]
         assert not any("staging" in name for name in shop.server.models)
     thread.join(60)
-    assert set(shop.server.models) == {"law:v2"}
+    assert set(shop.server.models) == {"law:v2", "law:v2-v1"}
 
 
 def test_other_names_and_the_embedded_runtime_do_not_wait(shop):
@@ -61,9 +61,9 @@ def test_what_was_asked_must_be_what_was_made(shop):
 
 def test_each_tag_keeps_its_own_model_before(shop):
     for outtype in ("f32", "f16"):
-        for name in ("law", "law:v1"):
+        for name in ("law", "law:prod"):
             shop.package(name, outtype=outtype, evaluate=False)
-    assert {"law:previous", "law:previous-v1"} <= set(shop.server.models)
+    assert {"law:previous", "law:previous-prod"} <= set(shop.server.models)
     assert previous_name("ns/law:latest") == "ns/law:previous"
 
 

@@ -212,7 +212,7 @@ def test_ctrl_c_while_it_is_promoted_promises_nothing(shop, capsys):
     said = capsys.readouterr().err
     assert "Stopped." in said
     assert "Nothing live was changed" not in said
-    assert set(shop.server.models) == {"law:latest"}
+    assert set(shop.server.models) == {"law:latest", "law:v1"}
 
 
 def test_with_json_the_steps_are_plain_lines_on_stderr(shop, capsys):

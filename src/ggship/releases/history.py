@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ggship.errors import UsageError
 from ggship.releases.journal import Act, Journal, journals_of
+from ggship.releases.names import recall
 from ggship.releases.promotion import bare_name, previous_name, version_name, version_stem
 from ggship.runtimes.model import Runtime
 from ggship.runtimes.names import full_name
@@ -37,7 +38,8 @@ class History:
     """A release on one server. live: the digest that the public name has there now, "" for none.
 
     before: the digest that was live before it, "" where nothing is known. held: full names of the model's tags, lower
-    case, with their digests. drift: where the server is not as the journal has it, a sentence each.
+    case, with their digests. drift: where the server is not as the journal has it, a sentence each. taken: numbers
+    whose names are public names themselves, such as the law:v2 of someone who numbered by hand.
     """
 
     public: str
@@ -49,6 +51,7 @@ class History:
     held: Mapping[str, str]
     drift: tuple[str, ...]
     torn: int = 0
+    taken: frozenset[int] = frozenset()
 
     def version(self, number: int) -> Version | None:
         """The version of that number."""
@@ -69,9 +72,9 @@ class History:
             return own.number
         tagged = numbers_held(self.public, self.held)
         for number, there in sorted(tagged.items()):
-            if there == digest and self.version(number) is None:
+            if there == digest and self.version(number) is None and number not in self.taken:
                 return number
-        return max([version.number for version in self.versions] + [*tagged, 0]) + 1
+        return max([version.number for version in self.versions] + [*tagged, *self.taken, 0]) + 1
 
 
 def read_history(runtime: Runtime, journal: Journal) -> History:
@@ -90,8 +93,14 @@ def history_of(journal: Journal, held: Mapping[str, str]) -> History:
         before = held.get(full_name(previous_name(journal.public)).lower(), "")
         before = "" if before == live else before
     versions = _versions(journal.public, acts, held, live, before)
-    drift = tuple(_drift(journal.public, acts, versions, held, live, row))
-    return History(journal.public, journal.server, live, before, versions, acts, held, drift, journal.torn())
+    taken = frozenset(number for number in numbers_held(journal.public, held) if _is_public(journal.public, number))
+    drift = tuple(_drift(journal.public, acts, versions, held, live, row, taken))
+    return History(journal.public, journal.server, live, before, versions, acts, held, drift, journal.torn(), taken)
+
+
+def _is_public(public: str, number: int) -> bool:
+    name = version_name(public, number).lower()
+    return bool(journals_of(name)) or recall(name) is not None
 
 
 def held_names(runtime: Runtime, public: str) -> dict[str, str]:
@@ -176,6 +185,7 @@ def _drift(
     held: Mapping[str, str],
     live: str,
     row: Sequence[str],
+    taken: Collection[int],
 ) -> list[str]:
     if not acts:
         return [] if not live else [f"{public} is live, and this machine keeps no history of it"]
@@ -192,7 +202,7 @@ def _drift(
             said.append(f"{name} is another model than was released ({version.held[:12]}, was {version.digest[:12]})")
         elif not version.held and version.state != "pruned":
             said.append(f"{name} is gone from the server")
-    strange = [number for number in numbers_held(public, held) if not any(v.number == number for v in versions)]
+    strange = numbers_held(public, held).keys() - {version.number for version in versions} - set(taken)
     said += [f"{version_name(public, number)} is on the server, and not in this history" for number in sorted(strange)]
     return said
 

@@ -27,7 +27,7 @@ def check_public_name(name: str) -> None:
         raise UsageError(
             f"the tag {_tag(name)!r} is one that ggship itself uses while it works",
             where=name,
-            hint=f"for example: {bare_name(name)}, or {bare_name(name)}:v1",
+            hint=f"for example: {bare_name(name)}, or {bare_name(name)}:prod",
         )
 
 

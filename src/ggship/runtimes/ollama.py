@@ -10,6 +10,7 @@ from typing import Any
 from ggship.errors import AdaptersRefused, BadFile, GgshipError, Refused, ServerError, UsageError
 from ggship.runtimes.cliffs import accepts_adapters, keeps_files
 from ggship.runtimes.endpoints import OllamaEndpoint
+from ggship.runtimes.manifests import swap_name
 from ggship.runtimes.model import ENABLE_THINKING, Created, ModelSpec, Progress, Witness
 from ggship.runtimes.names import check_model_name
 from ggship.runtimes.ollama_api import OllamaClient, events
@@ -181,8 +182,14 @@ class OllamaRuntime:
         return self.client.digest(name)
 
     def copy(self, source: str, target: str) -> None:
-        """Give the model a second name; the target is replaced at once."""
-        self.client.copy(source, target)
+        """Give the model a second name; the target is replaced at once.
+
+        By a rename in the store where that is this process's to write; else by the server, whose own copy leaves the
+        name without a manifest for some milliseconds (see manifests.py).
+        """
+        check_model_name(target)
+        if not (self._reads_files and is_loopback(self.client.url) and swap_name(self.client, source, target)):
+            self.client.copy(source, target)
 
     def delete(self, name: str) -> None:
         """Take the name away; no error where it is not there."""
