@@ -225,7 +225,7 @@ def test_gates_of_people_decide_an_evaluation(twelve: Any) -> None:
     failed = twelve(12, reject=3, gates=gates)
     assert failed.verdict.reasons == ("gate human.accept >= 0.8: observed 0.75",)
     unread = twelve(0, gates=gates)
-    assert unread.verdict.reasons[0] == "gate human.accept >= 0.8: too few of them were read"
+    assert unread.verdict.reasons[0] == "gate human.accept >= 0.8: too few of them were read (ggship review)"
     assert unread.humans is not None
 
 

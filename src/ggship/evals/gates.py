@@ -345,7 +345,8 @@ def unseen(rule: str) -> str:
     """Why a gate has nothing to observe, in words."""
     if not rule.startswith("human."):
         return "nothing to observe"
-    return "too few people have read too little of these answers" if "kappa" in rule else "too few of them were read"
+    few = "too few people read the same" if "kappa" in rule else "too few of them were read"
+    return f"{few} (ggship review)"
 
 
 def number(value: float) -> str:
