@@ -22,6 +22,8 @@ from ggship.cli import cli
 from ggship.cli.funnel import run
 from ggship.gateways import OneApi, Route, Secret
 from ggship.gateways.new_api import NewApi
+from ggship.releases.journal import Journal
+from ggship.releases.proofs import Proof
 from ggship.transport import Transport
 
 REAL = {"real one-api": "GGSHIP_TEST_ONE_API", "real new-api": "GGSHIP_TEST_NEW_API"}
@@ -237,6 +239,27 @@ def test_a_canary_gets_its_share_and_is_promoted(ggship: Ggship, place: Place, n
     assert [row["id"] for row in place.ours(name)] == [number]
     assert {answers(place, name) for _ in range(8)} == {f"{name}:v2"}
     assert "no canary" in ggship("promote", code=1)["error"]
+
+
+def test_a_canary_of_what_all_clients_get_already_is_refused(
+    ggship: Ggship, place: Place, name: str, ollama: Any
+) -> None:
+    ggship("apply")
+    ollama.models[f"{name}:latest"] = V2  # a release moved the name that the channel leads to
+    before = place.ours(name)
+    assert "is that very model" in ggship("canary", "--force", version="v2", code=4)["error"]
+    assert place.ours(name) == before
+
+
+def test_a_version_that_was_released_with_a_proof_that_held_needs_no_force(
+    ggship: Ggship, place: Place, name: str, ollama: Any
+) -> None:
+    journal = Journal(ollama.url, f"{name}:latest")
+    for digest, passed in ((V2, True), ("3" * 64, False)):
+        journal.end(journal.begin("promote", 2, digest, proof=Proof(passed=passed)))
+    assert ggship("apply", version="v2")["said"]["model"] == f"{name}:v2"
+    ollama.models[f"{name}:v2"] = "3" * 64
+    assert "nor one that was released" in ggship("apply", version="v2", code=4)["error"]
 
 
 def test_rollback_takes_one_command_back_after_the_other(ggship: Ggship, place: Place, name: str) -> None:

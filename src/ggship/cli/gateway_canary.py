@@ -24,6 +24,7 @@ from ggship.cli.options import force_option, json_option
 from ggship.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from ggship.gateways import Gateway, Route
     from ggship.gateways.canary import Canary
 
 
@@ -71,6 +72,7 @@ def canary(
     from ggship.gateways.canary import start_canary
 
     gateway, route = prepare(terminal, name, given, force)
+    _need_another(gateway, split_version(name)[0], route)
     with journalled(gateway, "canary", route.name):
         done = start_canary(
             gateway,
@@ -165,6 +167,21 @@ def _to_version(
     with journalled(gateway, "rollback --to", route.name):
         end_canary(gateway, route.name, on_step=note(terminal))
     show_applied(terminal, route, apply_now(terminal, gateway, route, ask=ask, wait=wait))
+
+
+def _need_another(gateway: Gateway, package: str, route: Route) -> None:
+    """Refuse a canary of what all clients get: the live channel may lead to a name that the release has moved."""
+    import os
+
+    from ggship.gateways.routing import only_ours
+    from ggship.gateways.versions import need_another
+    from ggship.releases import load_package
+    from ggship.runtimes.ollama_api import OllamaClient
+
+    main = only_ours(gateway, gateway.channels(), route.name)
+    if main is not None:
+        client = OllamaClient(load_package(package).host or os.environ.get("OLLAMA_HOST", ""))
+        need_another(client, main.model, route.digest, route.name)
 
 
 def _show(terminal: Terminal, name: str, done: Canary) -> None:
