@@ -252,6 +252,20 @@ def test_killed_at_any_request_the_public_name_is_never_without_a_model(shelf: A
         assert len(set(versions)) == len(versions)
 
 
+def test_an_act_that_was_killed_at_its_very_end_counts(shelf: Any) -> None:
+    shelf.release("a")
+    before = shelf.requests
+    shelf.release("b")
+    took = shelf.requests - before
+    shelf.die, shelf.answered = shelf.requests + took, True  # at the last request, before the end is written down
+    with pytest.raises(Killed):
+        shelf.release("c")
+    shelf.models.pop("law:ggship-staging")
+    assert [act.done for act in shelf.history().acts] == [True, True, False]
+    assert states(shelf) == {1: "held", 2: "before", 3: "live"}
+    assert shelf.history().drift == ()
+
+
 def test_the_journal_is_written_before_anything_is_changed(shelf: Any, own_state: Path) -> None:
     shelf.release("a")
     folder = own_state / "releases"

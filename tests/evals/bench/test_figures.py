@@ -41,16 +41,16 @@ def test_an_answer_counts_by_the_part_that_lies_in_the_window() -> None:
     tally = Tally(Window(10.0, 20.0))
     tally.add(Sample(began=8.0, ended=12.0, first=9.0, pieces=4, inside=1, end=End(tokens=40)))  # half, and a quarter
     tally.add(Sample(began=12.0, ended=16.0, first=13.0, pieces=4, inside=4, end=End(tokens=40, work_seconds=1.5)))
-    tally.add(Sample(began=19.0, ended=23.0, first=22.0, pieces=4, inside=0, end=End(tokens=40)))  # a quarter, nothing
+    tally.add(Sample(began=19.0, ended=24.0, first=22.0, pieces=4, inside=0, end=End(tokens=40)))  # a fifth, nothing
     tally.add(Sample(began=25.0, ended=26.0, first=25.5, pieces=1, inside=0, end=End(tokens=40)))  # after it
     tally.add(Sample(began=11.0, ended=11.5, kind="busy", example="503"))
     tally.add(Sample(began=9.0, ended=11.5, kind="busy", example="503"))  # asked before it opened
     level = tally.level(2, 0)
-    assert level.requests_per_s == pytest.approx(1.75 / 10)
+    assert level.requests_per_s == pytest.approx(1.7 / 10)
     assert level.tokens_per_s == pytest.approx(50 / 10)
     assert (level.answers, level.errors) == (2, 1)  # asked in the window; the late one is waited for
     assert level.latency is not None
-    assert level.latency.slowest == 4.0
+    assert level.latency.slowest == 5.0
     assert level.waiting is not None
     assert level.waiting.p50 == pytest.approx(2.5)
     assert level.error_rate == pytest.approx(1 / 3)

@@ -104,6 +104,13 @@ def test_the_first_answers_of_a_level_do_not_count(stand_in: Any, measure: Any) 
     assert level.errors == 0
 
 
+def test_a_level_begins_when_every_stream_is_warm(stand_in: Any, measure: Any) -> None:
+    stand_in.faults = ["silent"]  # the first answer of one of them takes 1.2 s
+    report = measure(2, duration=0.5, pause=0.01)
+    assert report.seconds > 1.6
+    assert report.levels[0].errors == 0
+
+
 def test_questions_share_no_beginning_so_that_the_prompt_cache_does_not_flatter(stand_in: Any, measure: Any) -> None:
     measure(1, max_requests=10, duration=30.0)
     beginnings = [body["messages"][0]["content"][:6] for body in stand_in.asked]
