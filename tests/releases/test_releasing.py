@@ -62,10 +62,21 @@ def test_tags_of_one_model_do_not_share_versions(shelf: Any) -> None:
 def test_a_release_from_before_there_was_a_history_can_be_rolled_back(shelf: Any) -> None:
     shelf.hold("law", "new")
     shelf.hold("law:previous", "old")
-    assert shelf.history().drift == ("law:latest is live, and this machine keeps no history of it",)
+    assert shelf.history().drift == ("law is live, and this machine keeps no history of it",)
     assert (shelf.put(kind="rollback").version, shelf.digest("law")) == (1, shelf.of("old"))
     assert shelf.digest("law:v2") == shelf.of("new")
     assert shelf.put(kind="rollback").version == 2
+
+
+def test_what_previous_has_is_what_was_before_where_nothing_else_is_known(shelf: Any) -> None:
+    shelf.hold("law", "new")
+    with pytest.raises(UnknownName, match="nothing was live as law before"):
+        shelf.put(kind="rollback")
+    shelf.hold("law:previous", "old")
+    assert shelf.put(kind="rollback").version == 2
+    assert shelf.digest("law") == shelf.digest("law:v2") == shelf.of("old")
+    assert shelf.history().drift == ()
+    assert shelf.put(kind="rollback").version == 1
 
 
 def test_what_someone_else_made_live_is_kept_by_the_next_release(shelf: Any) -> None:
@@ -82,7 +93,7 @@ def test_a_version_that_was_made_live_by_hand_is_said_to_be(shelf: Any) -> None:
     shelf.release("a")
     shelf.release("b")
     shelf.runtime.copy("law:v1", "law")
-    assert shelf.history().drift == ("law:latest is v1, and v2 was made live last",)
+    assert shelf.history().drift == ("law is v1, and v2 was made live last",)
     assert shelf.put(kind="rollback").version == 2
 
 
@@ -208,7 +219,7 @@ def test_who_numbered_by_hand_keeps_those_names(shelf: Any) -> None:
 def test_what_did_not_pass_is_promoted_by_force_alone(shelf: Any) -> None:
     shelf.release("a", passed=False)
     shelf.release("b")
-    with pytest.raises(GateFailed, match="v1 of law:latest did not pass"):
+    with pytest.raises(GateFailed, match="v1 of law did not pass"):
         need_proven(shelf.history(), 1)
     assert need_proven(shelf.history(), 1, force=True)
     assert need_proven(shelf.history(), None) == ()

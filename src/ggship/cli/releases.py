@@ -60,8 +60,9 @@ def releases(terminal: Terminal, name: str, prune: bool, keep: int, dry_run: boo
 
 
 def _show(terminal: Terminal, opened: OpenRelease, history: History) -> None:
-    terminal.say(f"{opened.public} on {opened.runtime.describe()}\n")
+    terminal.say(f"{opened.public} on {opened.runtime.describe()}")
     if history.versions:
+        terminal.say()
         terminal.say(f"{'':8}{'':9}{'put live, UTC':18}{'digest':14}score", style="dim")
     for version in reversed(history.versions):
         terminal.say(_line(version))

@@ -53,6 +53,11 @@ class History:
     torn: int = 0
     taken: frozenset[int] = frozenset()
 
+    @property
+    def shown(self) -> str:
+        """The public name as people write it."""
+        return self.public.removesuffix(":latest")
+
     def version(self, number: int) -> Version | None:
         """The version of that number."""
         return next((version for version in self.versions if version.number == number), None)
@@ -134,6 +139,9 @@ def timeline(acts: Sequence[Act], live: str) -> list[str]:
     row: list[str] = []
     moves = [act for act in acts if act.kind != "prune"]
     for place, act in enumerate(moves):
+        if act.kind == "adopt" and act.before not in ("", act.digest):  # it was live before what was live then
+            row.insert(max(0, len(row) - 1), act.digest)
+            continue
         after = moves[place + 1].before if place + 1 < len(moves) else live
         if act.before and (not row or row[-1] != act.before) and act.kind != "adopt":
             row.append(act.before)
@@ -187,15 +195,16 @@ def _drift(
     row: Sequence[str],
     taken: Collection[int],
 ) -> list[str]:
+    shown = public.removesuffix(":latest")
     if not acts:
-        return [] if not live else [f"{public} is live, and this machine keeps no history of it"]
+        return [] if not live else [f"{shown} is live, and this machine keeps no history of it"]
     said = []
     if not live:
-        said.append(f"{public} is not on the server; v{_number(versions, row)} was live last")
+        said.append(f"{shown} is not on the server; v{_number(versions, row)} was live last")
     elif not any(version.digest == live for version in versions):
-        said.append(f"{public} is a model that no version is ({live[:12]}): someone else made it live")
+        said.append(f"{shown} is a model that no version is ({live[:12]}): someone else made it live")
     elif row and row[-1] != live:
-        said.append(f"{public} is v{_number(versions, [live])}, and v{_number(versions, row)} was made live last")
+        said.append(f"{shown} is v{_number(versions, [live])}, and v{_number(versions, row)} was made live last")
     for version in versions:
         name = version_name(public, version.number)
         if version.held and version.held != version.digest:

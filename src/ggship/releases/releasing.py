@@ -96,7 +96,7 @@ def need_proven(history: History, number: int | None, *, force: bool = False) ->
         return (f"v{target.number} was taken in as it was: nothing is known of its proof",)
     if not force:
         raise GateFailed(
-            f"v{target.number} of {history.public} did not pass when it was made",
+            f"v{target.number} of {history.shown} did not pass when it was made",
             where="\n".join(proof.gates),
             hint="--force makes it live all the same",
         )
@@ -143,13 +143,13 @@ def _with_adopted(runtime: Runtime, journal: Journal, *, coming: str = "") -> Hi
     coming: the model that is being released, which is about to get its own.
     """
     history = read_history(runtime, journal)
-    if not history.live or history.known(history.live):
+    if not history.live or (history.known(history.live) and (not history.before or history.known(history.before))):
         return history
     for name in (previous_name(journal.public), journal.public):
         digest = history.held.get(_full(name), "")
         if digest and digest != coming and not history.known(digest):
             number = history.number_for(digest)
-            act = journal.begin("adopt", number, digest)
+            act = journal.begin("adopt", number, digest, before=history.live)
             if not _tagged(history, number):
                 _copy(runtime, name, version_name(journal.public, number), digest)
             journal.end(act)
@@ -160,17 +160,17 @@ def _with_adopted(runtime: Runtime, journal: Journal, *, coming: str = "") -> Hi
 def _target(history: History, number: int | None, kind: Kind) -> Version:
     if not history.versions:
         raise UnknownName(
-            f"nothing was released as {history.public} yet",
+            f"nothing was released as {history.shown} yet",
             where=history.server,
-            hint=f"ggship package RUN --name {history.public.removesuffix(':latest')}",
+            hint=f"ggship package RUN --name {history.shown}",
         )
     if number is not None:
         found = history.version(number)
         if found is None:
             raise UnknownName(
-                f"{history.public} has no version v{number}",
-                where=f"there are {_list(history.versions)} at {history.server}",
-                hint=f"ggship releases {history.public.removesuffix(':latest')}",
+                f"{history.shown} has no version v{number}",
+                where=f"known at {history.server}: {_list(history.versions)}",
+                hint=f"ggship releases {history.shown}",
             )
         return found
     if kind == "promote":
@@ -178,8 +178,8 @@ def _target(history: History, number: int | None, kind: Kind) -> Version:
     found = history.of_digest(history.before) if history.before else None
     if found is None:
         raise UnknownName(
-            f"nothing was live as {history.public} before, so there is nothing to go back to",
-            where=f"there are {_list(history.versions)} at {history.server}",
+            f"nothing was live as {history.shown} before, so there is nothing to go back to",
+            where=f"known at {history.server}: {_list(history.versions)}",
             hint="--to vN names a version",
         )
     return found
