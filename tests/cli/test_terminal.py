@@ -129,7 +129,9 @@ def test_a_question_is_asked_on_a_terminal_alone(monkeypatch):
     assert terminal.ask("nothing tells the prompt of training", "Template") == "chatml"
     terminal.as_json = True
     assert terminal.ask("why", "Template") == ""
-    assert b"nothing tells" in os.read(master, 4096)
+    seen = b""
+    while b"nothing tells" not in seen:  # what was typed may come back in a piece of its own
+        seen += os.read(master, 4096)
     for end in (typed, shown):
         end.close()
     os.close(master)

@@ -31,7 +31,8 @@ class AmountColumn(ProgressColumn):
             rate = f" {decimal(int(task.speed))}/s" if task.speed else ""
             return Text(f"{decimal(int(task.completed))} of {decimal(int(task.total))}{rate}", style="dim")
         rate = f" {task.speed:.1f}/s" if task.speed and task.speed >= 0.1 else ""
-        return Text(f"{task.completed:.0f}/{task.total:.0f} {unit}{rate}", style="dim")
+        words = Text(f"{task.completed:.0f}/{task.total:.0f} {unit}{rate}".rstrip(), style="dim")
+        return words.append(f" {tally}") if (tally := task.fields.get("tally", "")) else words
 
 
 def make_progress(console: Console) -> Progress:
@@ -64,6 +65,17 @@ class BarSteps(Steps):
             if total is not None:
                 self._progress.update(self._task, total=total)
             self._progress.advance(self._task, amount)
+
+    def skip(self, amount: float = 1) -> None:
+        """Move the bar, and begin to measure its speed anew."""
+        if self._task is not None:
+            task = self._progress.tasks[-1]
+            self._progress.reset(self._task, completed=int(task.completed + amount), total=task.total)
+
+    def tally(self, text: str) -> None:
+        """Show it behind the count."""
+        if self._task is not None:
+            self._progress.update(self._task, tally=harmless(text))
 
     def done(self, outcome: str = "") -> None:
         """Fill the bar and say what came of it."""

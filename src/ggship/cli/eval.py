@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ggship.cli.asking import AskingView
 from ggship.cli.options import (
     allow_pickle_option,
     base_option,
@@ -26,6 +29,7 @@ from ggship.cli.terminal import Terminal
 from ggship.errors import GateFailed
 
 if TYPE_CHECKING:
+    from ggship.evals.kept import Kept
     from ggship.evals.report import Report
 
 
@@ -75,7 +79,6 @@ def eval(
     from ggship.evals.plugins import load_plugins
     from ggship.evals.review.store import Reviews
     from ggship.evals.runner import evaluate
-    from ggship.evals.write import write_reports
 
     known = load_plugins(plugins)
     with (
@@ -85,31 +88,52 @@ def eval(
         questions = add_gates(keep_tagged(asked.suite, tags), gates)
         instruments, used = equip(questions, Graders(**graders, host=host), known)
         kept = Kept(fresh=fresh, on_found=partial(_tell_found, terminal))
-        steps.start(f"Asking {asked.tuned.label}", len(questions.cases), "answers")
-        report = evaluate(
-            questions,
-            asked.tuned,
-            asked.base,
-            clock=SystemClock(),
-            on_case=lambda done: steps.advance(1, done.total),
-            special_tokens=asked.tokens,
-            rival="base" if against == "base" else "other",
-            instruments=instruments,
-            used=used,
-            kept=kept,
-            concurrency=concurrency,
-            likelihood=likelihood,
-            people=Reviews(asked.tuned.label).humans,
-        )
-        steps.done(summary_rows(report)[0][1])
-    if kept.trouble:
-        terminal.warn(f"answers cannot be kept, so an evaluation that is stopped begins anew: {kept.trouble}")
+        names = {"tuned": asked.tuned.label, "base": asked.base.label if asked.base else "", "judge": "the answers"}
+        view = AskingView(terminal, steps, names, len(questions.cases), SystemClock())
+        with _kept_where_stopped():
+            report = evaluate(
+                questions,
+                asked.tuned,
+                asked.base,
+                clock=SystemClock(),
+                on_case=view.hear,
+                special_tokens=asked.tokens,
+                rival="base" if against == "base" else "other",
+                instruments=instruments,
+                used=used,
+                kept=kept,
+                concurrency=concurrency,
+                likelihood=likelihood,
+                people=Reviews(asked.tuned.label).humans,
+            )
+        view.end(summary_rows(report)[0][1])
     if out:
+        from ggship.evals.write import write_reports
+
         write_reports(report, out, suite=questions, suite_path=suite, timings=True, markdown=True)
     tell_step(terminal, report, summary)
     show_report(terminal, report, out)
     if not report.passed:
-        raise GateFailed(f"{report.tuned.label} did not pass", where="\n".join(report.verdict.reasons))
+        reasons = "\n".join(report.verdict.reasons)
+        raise GateFailed(f"{report.tuned.label} did not pass", where=reasons, hint=_go_on(terminal, kept))
+
+
+def _go_on(terminal: Terminal, kept: Kept) -> str:
+    """What to type where answers are missing; says where they could not be kept."""
+    if kept.trouble:
+        terminal.warn(f"answers cannot be kept, so an evaluation that is stopped begins anew: {kept.trouble}")
+    return "run the same command again: it asks only what is missing" if kept.unfinished else ""
+
+
+@contextmanager
+def _kept_where_stopped() -> Iterator[None]:
+    """Ctrl-C says that what was answered is not lost."""
+    from ggship.cli.funnel import Stopped
+
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Stopped("What was answered is kept: the same command asks only the rest.") from stop
 
 
 def _tell_found(terminal: Terminal, side: str, count: int) -> None:

@@ -29,7 +29,7 @@ def harmless(text: str) -> str:
     """
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    from ggship.evals.marks import escape_odd
+    from ggship.evals.odd import escape_odd
 
     return escape_odd(text)
 
@@ -72,7 +72,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """One line about what goes on, on stderr."""
-        self.log.print(harmless(text), markup=False, style="dim", soft_wrap=True)
+        self._print(harmless(text), "dim", err=True)
 
     def wait_note(self, text: str) -> None:
         """Say who is waited for."""
@@ -80,7 +80,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """One line that the user should not miss, on stderr."""
-        self.log.print(f"warning: {harmless(text)}", markup=False, style="yellow", soft_wrap=True)
+        self._print(f"warning: {harmless(text)}", "yellow", err=True)
 
     def ask(self, why: str, question: str) -> str:
         """What the user types; "" where nobody can be asked: no terminal, or JSON is wanted."""
@@ -134,11 +134,22 @@ class Terminal:
     @property
     def colours(self) -> bool:
         """Whether stdout is a terminal that wants colours."""
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        return sys.stdout.isatty() and _colours() is None
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line of the result, on stdout."""
-        self.console.print(harmless(text), markup=False, style=style, soft_wrap=True)
+        self._print(harmless(text), style or "", err=False)
+
+    def _print(self, text: str, style: str, *, err: bool) -> None:
+        """Through rich where it is in use, since its bars must know of each line; else without: it takes 0.05 s."""
+        console = self._errors if err else self._console
+        if console is not None:
+            console.print(text, markup=False, emoji=False, style=style, soft_wrap=True)
+            return
+        words = style.split()
+        colour = next((word for word in words if word not in ("dim", "bold")), None)
+        styled = click.style(text, fg=colour, dim="dim" in words or None, bold="bold" in words or None)
+        click.echo(styled if style else text, err=err, color=_colours())
 
     def raw(self, text: str) -> None:
         """Text for a file or a pipe on stdout, character for character; on a terminal what could act on it is shown."""
@@ -173,6 +184,11 @@ def warn_of(terminal: Terminal, found: Sequence[Finding], *, strict: bool = Fals
             terminal.warn(f"{finding} ({finding.fix})")
 
 
+def _colours() -> bool | None:
+    """For click: whether a stream that is a terminal gets colours; others never do."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def _wrapped(text: str, width: int) -> list[str]:
     """Lines of at most `width` (0: as long as it is). What one types is never broken: not `→ a command`, not a word."""
     from textwrap import wrap
@@ -190,6 +206,12 @@ class Steps:
 
     def advance(self, amount: float = 1, total: float | None = None) -> None:
         """So much more of the step is done; `total` where it became known only now."""
+
+    def skip(self, amount: float = 1) -> None:
+        """So much was done before: it counts as done, and for no rate."""
+
+    def tally(self, text: str) -> None:
+        """What came of the step so far, in a few signs."""
 
     def done(self, outcome: str = "") -> None:
         """The step ended: what came of it, in a few words."""

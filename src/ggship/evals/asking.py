@@ -14,6 +14,7 @@ from ggship.evals.kept import Answers, Forgetful, question_of
 from ggship.evals.patience import Patience
 from ggship.evals.report import Speed
 from ggship.evals.suite import Case
+from ggship.evals.turns import questions
 from ggship.runtimes.model import Answer, ChatOptions, Endpoint, Message
 
 WARM_UP = (Message(role="user", content="Hi"),)
@@ -24,10 +25,12 @@ BROKEN_IN_A_ROW = 2  # answers lost to the connection, one after the other, befo
 class Asked:
     """What one model gave: for each case id its answers, one for each repeat, and why the next one is missing.
 
+    before: beside each answer, what it said earlier in that conversation, where the suite leaves turns to the model.
     lost: whether something is missing that another time may bring, since the server was gone or at fault.
     """
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
+    before: dict[str, list[tuple[Answer, ...]]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     load_seconds: float | None = None
     lost: bool = False
@@ -57,13 +60,14 @@ class Asking:
     def __init__(
         self, cases: Sequence[Case], endpoint: Endpoint, clock: Clock, *, kept: Answers | None = None, at_once: int = 1
     ) -> None:
-        self.asked = Asked(answers={case.id: [] for case in cases})
+        self.asked = Asked(answers={case.id: [] for case in cases}, before={case.id: [] for case in cases})
         self._cases = cases
         self._endpoint = endpoint
         self._kept: Answers = Forgetful() if kept is None else kept
         self._patience = Patience(clock)
         self._at_once = at_once
         self._lock = threading.Lock()
+        self._left: set[str] = set()
         self._broken = 0
         self._gone = ""
 
@@ -74,7 +78,7 @@ class Asking:
         """
         todo: queue.Queue[Case | None] = queue.Queue()
         done: queue.Queue[Case | BaseException] = queue.Queue()
-        left = [case for case in self._cases if not self._all_kept(case)]
+        left = self._left = {case.id for case in self._cases if not self._all_kept(case)}
         if left:
             self.asked.load_seconds = self._warm_up()
         for case in self._cases:
@@ -93,6 +97,10 @@ class Asking:
         finally:
             self._gone = self._gone or "not asked: the evaluation was stopped"
 
+    def was_asked(self, case: Case) -> bool:
+        """Whether that case was put to the model now; not where its answers were kept from another time."""
+        return case.id in self._left
+
     def end(self, digest: str | None) -> bool:
         """All is asked. digest: the model's, now; False where it is not the one that was there when asking began."""
         return self._kept.end(whole=not self.asked.lost, digest=digest)
@@ -107,7 +115,17 @@ class Asking:
             done.put(case)
 
     def _all_kept(self, case: Case) -> bool:
-        return all(self._kept.get(question_of(case.messages, each)) for each in case.options_of_repeats())
+        return all(self._known(case, options) for options in case.options_of_repeats())
+
+    def _known(self, case: Case, options: ChatOptions) -> bool:
+        """Whether every answer of the conversation is kept."""
+        said: list[Answer] = []
+        for turns in questions(case, said):
+            answer = self._kept.get(question_of(turns, options))
+            if answer is None:
+                return False
+            said.append(answer)
+        return True
 
     def _warm_up(self) -> float | None:
         """Have the model loaded before anything is timed; the seconds that loading took, where the server says."""
@@ -118,20 +136,31 @@ class Asking:
 
     def _ask(self, case: Case) -> None:
         for options in case.options_of_repeats():
-            question = question_of(case.messages, options)
-            answer = self._kept.get(question)
-            if answer is None and self._gone:
-                self._miss(case, self._gone, lost=True)
-                return
-            if answer is None:
-                try:
-                    answer = self._patience.ask(self._endpoint, case.messages, options)
-                except GgshipError as error:
-                    self._failed(case, error)
+            said: list[Answer] = []
+            for turns in questions(case, said):
+                answer = self._answer(case, turns, options)
+                if answer is None:
                     return
-                self._kept.put(question, answer)
-                self._broken = 0
-            self.asked.answers[case.id].append(answer)
+                said.append(answer)
+            *before, last = said
+            self.asked.before[case.id].append(tuple(before))
+            self.asked.answers[case.id].append(last)
+
+    def _answer(self, case: Case, turns: Sequence[Message], options: ChatOptions) -> Answer | None:
+        """The answer, asked or kept; None where there is none, and why is noted."""
+        question = question_of(turns, options)
+        answer = self._kept.get(question)
+        if answer is None and self._gone:
+            self._miss(case, self._gone, lost=True)
+        elif answer is None:
+            try:
+                answer = self._patience.ask(self._endpoint, turns, options)
+            except GgshipError as error:
+                self._failed(case, error)
+                return None
+            self._kept.put(question, answer)
+            self._broken = 0
+        return answer
 
     def _failed(self, case: Case, error: GgshipError) -> None:
         status = error.status if isinstance(error, ServerError) else 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ggship.evals.contest import Contest, Standing
 from ggship.evals.gates import observed_text
-from ggship.evals.marks import escape_odd
+from ggship.evals.odd import escape_odd
 from ggship.evals.summary import percent
 
 Table = list[tuple[str, ...]]

@@ -11,7 +11,7 @@ import yaml
 from ggship.evals.assertions import kind_of
 from ggship.evals.load import OPTION_KEYS
 from ggship.evals.suite import Assertion, Case, Suite
-from ggship.runtimes.model import ChatOptions
+from ggship.runtimes.model import ChatOptions, Message
 
 
 def render_suite(suite: Suite, head: str = "") -> str:
@@ -115,7 +115,13 @@ def _conversation(case: Case) -> dict[str, Any]:
         return {"prompt": _escaped(case.messages[0]["content"])}
     if roles == ["system", "user"]:
         return {name: _escaped(turn["content"]) for name, turn in zip(("system", "prompt"), case.messages, strict=True)}
-    return {"messages": [{**_thawed(turn), "content": _escaped(turn["content"])} for turn in case.messages]}
+    return {"messages": [_turn(turn) for turn in case.messages]}
+
+
+def _turn(turn: Message) -> dict[str, Any]:
+    if "by" in turn:
+        return {"role": turn["role"], "by": turn["by"]}
+    return {**_thawed(turn), "content": _escaped(turn["content"])}
 
 
 def _thawed(value: Any) -> Any:

@@ -6,7 +6,7 @@ import re
 from html import escape
 from itertools import groupby
 
-from ggship.evals.marks import escape_odd
+from ggship.evals.odd import escape_odd
 
 # What makes more than text of a word in GitHub's Markdown (GFM and what GitHub adds to it): emphasis, links, HTML,
 # entities, mathematics, emoji, mentions, references to issues and commits, addresses that link themselves. Escapes with

@@ -11,6 +11,7 @@ from ggship.evals.assertions import Judgement, Said, judge, kind_of
 from ggship.evals.instruments import Instruments
 from ggship.evals.report import Attempt, Checked, Outcome, Result
 from ggship.evals.suite import Assertion, Case, Suite
+from ggship.evals.turns import questions
 from ggship.runtimes.model import Answer, FunctionCall, ToolCall
 
 _SHOWN = 3  # reasons of a set of assertions
@@ -49,14 +50,18 @@ def judge_case(
     *,
     base: Sequence[Answer] | None = None,
     error: str = "",
+    before: Sequence[tuple[Answer, ...]] = (),
 ) -> Result:
     """What one model's answers to a case are worth. error: why the last of its repeats was not answered.
 
     base: the other model's answers to the same; None where this is the base itself, which is not held to what compares
-    with it. Law: an answer that is missing, or cannot be judged, makes the case an error and never a pass or a fail.
+    with it. before: beside each answer, what the model said earlier in that conversation. Law: an answer that is
+    missing, or cannot be judged, makes the case an error and never a pass or a fail.
     """
+    spoken = [*before, *[()] * (len(answers) - len(before))]
     attempts = [
-        _attempt(case, answer, instruments, base, number) for number, answer in enumerate(answers[: case.repeat])
+        _attempt(case, answer, instruments, base, number, spoken[number])
+        for number, answer in enumerate(answers[: case.repeat])
     ]
     if error:
         attempts.append(Attempt("error", error=error))
@@ -82,13 +87,18 @@ def _together(outcomes: Sequence[str], wanted: int) -> Outcome:
 
 
 def _attempt(
-    case: Case, answer: Answer, instruments: Instruments, base: Sequence[Answer] | None, number: int
+    case: Case,
+    answer: Answer,
+    instruments: Instruments,
+    base: Sequence[Answer] | None,
+    number: int,
+    before: tuple[Answer, ...],
 ) -> Attempt:
     said = Said(
         text=clean(answer.text).strip(),
         finish=answer.finish,
         seconds=answer.seconds,
-        messages=case.messages,
+        messages=list(questions(case, before))[-1],
         base=clean(base[number].text) if base is not None and number < len(base) else None,
         calls=tuple(_clean_call(call) for call in answer.tool_calls),
         tools=case.options.tools,
@@ -104,6 +114,7 @@ def _attempt(
         score=None if trouble else score,
         checks=checks,
         error=clean(trouble),
+        turns=tuple(clean(said.text) for said in before),
         tool_calls=said.calls,
     )
 
@@ -168,6 +179,7 @@ def _result(case: Case, attempt: Attempt, answer: Answer | None) -> Result:
         tokens=answer.tokens if answer else None,
         prompt_tokens=answer.prompt_tokens if answer else None,
         tool_calls=attempt.tool_calls,
+        turns=attempt.turns,
         threshold=case.threshold,
     )
 

@@ -77,6 +77,7 @@ class AnswerFile:
         self, path: Path, head: Mapping[str, Any], *, passing: bool, fresh: bool, most: int = MOST_BYTES_A_MODEL
     ) -> None:
         self.trouble = ""
+        self.left_open = False
         self._most = most
         self._path = path
         self._passing = passing
@@ -111,6 +112,7 @@ class AnswerFile:
 
     def end(self, *, whole: bool, digest: str | None) -> bool:
         """Close the file; remove it where it was for this evaluation alone, and that is whole."""
+        self.left_open = not whole and not self.trouble
         same = digest is None or self._digest is None or digest == self._digest
         with self._lock:
             self._close()
@@ -160,6 +162,11 @@ class Kept:
     def trouble(self) -> str:
         """Why answers could not be kept; "" where they could."""
         return next((file.trouble for file in self._files if file.trouble), "")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same evaluation, run again, will ask only what is missing now."""
+        return any(file.left_open for file in self._files)
 
     def for_good(self, side: str, endpoint: Endpoint, questions: Sequence[str]) -> Answers:
         """Of a model that evaluations come back to, such as a base, by its digest; without one as `until_whole`."""

@@ -11,7 +11,7 @@ from ggship.evals.load_assert import fill
 from ggship.runtimes.model import FunctionCall, Message, ToolCall
 
 ROLES = ("system", "user", "assistant", "tool")
-TURN_KEYS = ("role", "content", "tool_calls", "tool_call_id")
+TURN_KEYS = ("role", "content", "tool_calls", "tool_call_id", "by")
 CALL_KEYS = ("id", "type", "function")
 FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 
@@ -44,8 +44,11 @@ def _turn(item: Place, before: list[Message], variables: Mapping[str, str]) -> M
         raise turn["role"].error(f"unknown role `{role}`", did_you_mean(role, ROLES))
     if "tool_calls" in turn and role != "assistant":
         raise turn["tool_calls"].error(f"only the assistant calls tools, not the {role}")
+    if "by" in turn:
+        return _of_model(turn, before)
     if "content" not in turn and "tool_calls" not in turn:
-        raise item.error("the key `content` is missing")
+        hint = "write `by: model` where the model itself is to answer" if role == "assistant" else ""
+        raise item.error("the key `content` is missing", hint)
     message = Message(role=role, content=fill(turn["content"], variables) if "content" in turn else "")
     if "tool_calls" in turn:
         calls = turn["tool_calls"].items()
@@ -59,6 +62,21 @@ def _turn(item: Place, before: list[Message], variables: Mapping[str, str]) -> M
     elif "tool_call_id" in turn:
         raise turn["tool_call_id"].error(f"only a tool answers a call, not the {role}")
     return message
+
+
+def _of_model(turn: Mapping[str, Place], before: list[Message]) -> Message:
+    """A turn that the model under test says itself, while it is asked."""
+    by = turn["by"]
+    if by.text() != "model":
+        raise by.error(f"`{by.text()}` answers nothing here", "`by: model`, where the model itself is to answer")
+    if turn["role"].text() != "assistant":
+        raise by.error(f"the model speaks as the assistant, not as the {turn['role'].text()}")
+    for name in ("content", "tool_calls"):
+        if name in turn:
+            raise turn[name].error("what the model is to say itself cannot be written here")
+    if not before or before[-1]["role"] not in ("user", "tool"):
+        raise by.error("there is nothing before it that the model could answer")
+    return Message(role="assistant", content="", by="model")
 
 
 def _call(place: Place, number: int) -> ToolCall:

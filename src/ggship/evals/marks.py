@@ -10,18 +10,15 @@ from itertools import islice
 from rapidfuzz.distance import LCSseq
 
 from ggship.evals.metrics import UNSPACED
+from ggship.evals.odd import ODD, escape_odd, visible
+
+__all__ = ["Piece", "Shown", "escape_odd", "show", "side_by_side", "visible"]
 
 SHOWN_CHARACTERS = 20_000
 FEWEST_PIECES, LEAST_PIECE = 40, 10  # every other character odd, say: each takes a hundred bytes of a page
 COMPARED_TOKENS = 4_000  # the table of the comparison grows with the square
 UNLIKE = 0.25  # below this share of common tokens marks would only be noise
 
-# Controls other than line feed and tab, marks that turn the direction of writing or are never seen, tag characters.
-# Joiners (U+200C, U+200D) stay: Persian and emoji need them.
-_ODD = re.compile(
-    "([\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f])(?:\\1{3,})?"  # a long run of the same one is told once, with its length
-)
 _TOKENS = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|\s+|.", re.DOTALL)
 
 
@@ -45,19 +42,6 @@ class Shown:
 
     pieces: tuple[Piece, ...]
     left_out: int = 0
-
-
-def visible(characters: str) -> str:
-    """What stands for a character that cannot be seen: U+202E. In letters, since few fonts have the pictures.
-
-    Of a run of the same one: U+0000×512.
-    """
-    return f"U+{ord(characters[0]):04X}" + (f"×{len(characters)}" if len(characters) > 1 else "")
-
-
-def escape_odd(text: str) -> str:
-    """The text with every such character replaced by what stands for it; safe for a terminal or a table."""
-    return _ODD.sub(lambda match: visible(match.group()), text)
 
 
 def show(text: str, limit: int = SHOWN_CHARACTERS) -> Shown:
@@ -104,7 +88,7 @@ def _marked(tokens: Sequence[str], kept: Sequence[bool]) -> Iterator[Piece]:
 
 def _pieces(text: str, only: bool = False) -> Iterator[Piece]:
     end = 0
-    for match in _ODD.finditer(text):
+    for match in ODD.finditer(text):
         if match.start() > end:
             yield Piece(text[end : match.start()], only)
         yield Piece(visible(match.group()), only, odd=len(match.group()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-
-from rapidfuzz.distance import LCSseq, Levenshtein
 
 from ggship.errors import MissingExtra
 
@@ -16,7 +15,6 @@ UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1100-\u11ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_UNSPACED = re.compile(f"[{UNSPACED}]")
 UNITS = ("auto", "char", "word", "jieba")
 # Where rouge_chinese ends a sentence (rouge.py, cut_sent): behind a mark, unless a quote or another mark follows.
 _SENTENCES = tuple(
@@ -29,7 +27,12 @@ def unit_of(reference: str, unit: str = "auto") -> str:
     """The unit: with auto, char where the reference is in a script without spaces between words, else word."""
     if unit != "auto":
         return unit
-    return "char" if _UNSPACED.search(reference) else "word"
+    return "char" if _unspaced().search(reference) else "word"
+
+
+@functools.cache
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{UNSPACED}]")  # takes milliseconds, and most suites never ask
 
 
 def tokens(text: str, unit: str) -> list[str]:
@@ -80,6 +83,8 @@ def rouge_l(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
     there (rouge_score.py, rouge_l_summary_level), so that figures can be compared. Law: 0 <= rouge_l <= 1.
     An empty list gives 0.
     """
+    from rapidfuzz.distance import LCSseq
+
     return _f_measure(LCSseq.similarity(hypothesis, reference), len(hypothesis), len(reference))
 
 
@@ -134,6 +139,8 @@ def chrf(hypothesis: str, reference: str, order: int = 6, beta: float = 2.0) -> 
 
 def levenshtein(left: str, right: str) -> int:
     """Edits (insert, delete, replace one character) from one text to the other."""
+    from rapidfuzz.distance import Levenshtein
+
     return Levenshtein.distance(left, right)
 
 

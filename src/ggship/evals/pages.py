@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ggship.evals.marks import escape_odd
+from ggship.evals.odd import escape_odd
 from ggship.evals.summary import percent
 from ggship.settings import templates_dir
 

@@ -13,13 +13,14 @@ LONGEST = 20_000
 
 
 def rendered_prompt(endpoint: Endpoint, cases: Sequence[Case], reports: Sequence[CaseReport]) -> Prompt | None:
-    """The prompt of the first case that was answered and has no tools; None where the endpoint cannot tell.
+    """The prompt of the first case that was answered, has no tools and no turns of the model's own; None where the
+    endpoint cannot tell.
 
     Of one case alone: it costs a request, and the others differ from it in their words. Asked after the answers, so
     that a server that is gone is not waited for once more.
     """
     for case, report in zip(cases, reports, strict=True):
-        if report.tuned.finish and not case.options.tools:
+        if report.tuned.finish and not case.options.tools and not report.tuned.turns:
             try:
                 text = endpoint.render(case.messages)
             except ServerError:

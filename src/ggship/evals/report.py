@@ -48,6 +48,7 @@ class Attempt:
     checks: tuple[Checked, ...] = ()
     error: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    turns: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Result:
 
     attempts: every answer, where the case was asked several times; then `text` is the first that came out as the case
     did, a check holds where it held often enough, and scores are means. threshold: the score from which the case
-    passes, whichever checks hold; None where each of them must.
+    passes, whichever checks hold; None where each of them must. turns: what the model said earlier in the
+    conversation, where the suite leaves turns to it.
     """
 
     outcome: Outcome
@@ -75,6 +77,7 @@ class Result:
     tool_calls: tuple[ToolCall, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     threshold: float | None = later()
+    turns: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)

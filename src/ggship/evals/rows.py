@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ggship.evals.marks import SHOWN_CHARACTERS, Shown, show, side_by_side
 from ggship.evals.report import CaseReport, Report, Result
+from ggship.evals.turns import conversation
 
 MOST_CASES = 1_000  # the rest is in report.json; problems come first
 MOST_TEXT = 3_000_000  # characters of questions and answers on one page; when they are spent, each text is cut early
@@ -79,7 +80,7 @@ def _row(case: CaseReport, state: str, limit: int, *, opened: bool) -> Row:
         state=state,
         states=" ".join(sorted(states | ({"changed"} if case.changed else set()))),
         question=question,
-        turns=() if whole else tuple((turn["role"], show(turn["content"], limit)) for turn in case.messages),
+        turns=() if whole else tuple((role, show(text, limit)) for role, text in conversation(case)),
         tuned=tuned,
         base=base,
         thinking=show(case.tuned.thinking, limit) if case.tuned.thinking else None,

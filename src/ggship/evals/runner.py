@@ -36,7 +36,8 @@ from ggship.runtimes.model import Endpoint
 class CaseDone:
     """One case was answered, or judged by a model. side: base, tuned or judge; done of total counts over them all.
 
-    outcome: None where the answer is only judged after all have come.
+    outcome: None where the answer is only judged after all have come. asked: False where the answers were kept from
+    another time.
     """
 
     side: str
@@ -44,6 +45,7 @@ class CaseDone:
     done: int
     total: int
     outcome: Outcome | None = None
+    asked: bool = True
 
 
 _REPLACED = {
@@ -153,7 +155,7 @@ def _judge_all(
     cases: Sequence[Case],
     sides: Mapping[str, Asking],
     judges: Instruments,
-    tell: Callable[[str, Case, Result | None], None],
+    tell: Callable[[str, Case, Result | None, bool], None],
     *,
     later: bool,
 ) -> tuple[CaseReport, ...]:
@@ -168,24 +170,26 @@ def _judge_all(
     def of_base(case: Case) -> Result:
         assert base is not None
         error = base.asked.errors.get(case.id, "")
-        return judge_case(case, base.asked.answers[case.id], judges, error=error)
+        before = base.asked.before[case.id]
+        return judge_case(case, base.asked.answers[case.id], judges, error=error, before=before)
 
     def of_tuned(case: Case) -> Result:
         others = base.asked.answers[case.id] if base else []
         error = tuned.asked.errors.get(case.id, "")
-        return judge_case(case, tuned.asked.answers[case.id], judges, base=others, error=error)
+        before = tuned.asked.before[case.id]
+        return judge_case(case, tuned.asked.answers[case.id], judges, base=others, error=error, before=before)
 
     for side, asking in sides.items():
         judge, into = (of_base, theirs) if side == "base" else (of_tuned, ours)
         for case in asking.each():
             if not later:
                 into[case.id] = judge(case)
-            tell(side, case, into.get(case.id))
+            tell(side, case, into.get(case.id), asking.was_asked(case))
     for case in cases if later else ():
         ours[case.id] = of_tuned(case)
         if base:
             theirs[case.id] = of_base(case)
-        tell("judge", case, ours[case.id])
+        tell("judge", case, ours[case.id], True)
     return tuple(_case_report(case, sides, ours[case.id], theirs.get(case.id)) for case in cases)
 
 
@@ -251,8 +255,8 @@ class _Count:
     total: int
     done: int = 0
 
-    def one(self, side: str, case: Case, result: Result | None) -> None:
+    def one(self, side: str, case: Case, result: Result | None, asked: bool = True) -> None:
         """One more is done."""
         self.done += 1
         if self.on_case is not None:
-            self.on_case(CaseDone(side, case.id, self.done, self.total, result.outcome if result else None))
+            self.on_case(CaseDone(side, case.id, self.done, self.total, result.outcome if result else None, asked))

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ggship.evals.marks import escape_odd
 from ggship.evals.metrics import repetition
+from ggship.evals.odd import escape_odd
 from ggship.evals.report import CaseReport, Rival, SmokeCheck
 from ggship.evals.suite import Case, Suite
 from ggship.runtimes.model import ChatOptions, Message

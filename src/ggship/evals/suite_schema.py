@@ -116,10 +116,11 @@ def _turn() -> dict[str, Any]:
     parts = {
         "role": {"enum": list(load_turns.ROLES)},
         "content": _TEXT,
+        "by": {"const": "model", "description": "The model under test says this turn itself."},
         "tool_calls": {"type": "array", "items": call},
         "tool_call_id": _TEXT,
     }
-    either = [{"required": ["content"]}, {"required": ["tool_calls"]}]
+    either = [{"required": ["content"]}, {"required": ["tool_calls"]}, {"required": ["by"]}]
     return {**_mapping(load_turns.TURN_KEYS, ("role",), parts), "anyOf": either}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ggship.evals.agreement import enough
 from ggship.evals.gates import number, observed_text
 from ggship.evals.inert import code, inert
-from ggship.evals.marks import escape_odd
+from ggship.evals.odd import escape_odd
 from ggship.evals.reference import figures
 from ggship.evals.report import Humans, Report, Score
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from ggship.clock import Clock, SystemClock
@@ -16,10 +16,12 @@ from ggship.runtimes.ollama_api import OllamaClient
 from ggship.runtimes.ollama_errors import error_text, retry_after
 from ggship.runtimes.openai_chat import OpenAIChat
 from ggship.runtimes.shown import parameters
-from ggship.runtimes.streaming import AnswerStream, OllamaStream, OpenAIStream
 from ggship.runtimes.wire import ollama_turns, vectors
 from ggship.secrets import HIDDEN, Secret, may_travel, read_secret
 from ggship.transport import Reply, Transport
+
+if TYPE_CHECKING:
+    from ggship.runtimes.streaming import AnswerStream
 
 _NANO = 1e-9
 KEY = "GGSHIP_API_KEY"
@@ -85,6 +87,8 @@ class OllamaEndpoint:
 
     def open_stream(self, read_seconds: float) -> AnswerStream:
         """A connection of its own, for asking often. read_seconds: how long nothing may come."""
+        from ggship.runtimes.streaming import OllamaStream
+
         return OllamaStream(Transport(self._client.url, read_seconds=read_seconds), self.label, self.request)
 
     def render(self, messages: Sequence[Message], tools: Tools = ()) -> str | None:
@@ -207,6 +211,8 @@ class OpenAIEndpoint:
 
     def open_stream(self, read_seconds: float) -> AnswerStream:
         """A connection of its own, for asking often. read_seconds: how long nothing may come."""
+        from ggship.runtimes.streaming import OpenAIStream
+
         headers = {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
         return OpenAIStream(
             Transport(self.url, headers=headers, read_seconds=read_seconds), self.label, self.request, self._clean

@@ -35,11 +35,13 @@ class _Words(TypedDict):
 class Message(_Words, total=False):
     """One turn of a conversation: role is system, user, assistant or tool.
 
-    tool_calls: what the assistant called; tool_call_id: which call a turn of the role tool answers.
+    tool_calls: what the assistant called; tool_call_id: which call a turn of the role tool answers. by: "model" for a
+    turn of a suite that the model under test is to say itself; its content is empty, and no endpoint is sent it.
     """
 
     tool_calls: tuple[ToolCall, ...]
     tool_call_id: str
+    by: str
 
 
 Tools = Sequence[Mapping[str, Any]]

@@ -11,7 +11,7 @@ from ggship.evals.bench.codec import to_json
 from ggship.evals.bench.drawing import chart
 from ggship.evals.bench.report import BenchReport
 from ggship.evals.bench.words import figure, row, rows, share
-from ggship.evals.marks import escape_odd
+from ggship.evals.odd import escape_odd
 from ggship.settings import templates_dir
 
 FILES = ("bench.json", "bench.html")
