@@ -106,6 +106,16 @@ def test_several_that_fit_are_listed_and_the_choice_is_explained(workshop, shelf
     assert "most precision" in base.found
 
 
+def test_of_one_file_under_two_names_the_one_that_training_wrote_down(workshop, shelf):
+    blobs, file = workshop.root / "blobs", workshop.gguf("made/a.gguf", general__name="Tiny 1B Instruct")
+    for name in ("gateway-test:v1", "tiny:1b-instruct"):
+        shelf.add(name, file, blobs)
+    base = find_base(workshop.run(), None, ollama=shelf)
+    assert base.ref == "ollama:tiny:1b-instruct"
+    assert base.alternatives == ("ollama:gateway-test:v1",)
+    assert "called by the name" in base.found
+
+
 @pytest.mark.parametrize("name", ["tiny:1b-base", "tiny-coder:1b", "tiny:1b-distill", "stranger:3b"])
 def test_the_right_shapes_under_another_name_are_not_taken(name, workshop, shelf):
     shelf.add(name, workshop.gguf("made/a.gguf"), workshop.root / "blobs")

@@ -248,7 +248,9 @@ class Deadly(Silent):
         self.count += 1
         if at == f"inside {self.title}" and self.count == 3:
             die()
-options = PackageOptions(Path(run), name, out=Path(out), suite=Path(suite), host=host, strategy="merge")
+options = PackageOptions(
+    Path(run), name, base="ollama:smollm2:135m", out=Path(out), suite=Path(suite), host=host, strategy="merge"
+)
 package_run(options, runtime=find_runtime("ollama", host), progress=Deadly(),
             on_stage=lambda stage: die() if at == f"after {stage}" else None)
 """
@@ -272,6 +274,8 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, brief:
     # A name of its own: on a server that several share, another's run of this test would take it away.
     name, client = f"law-killed-{uuid.uuid4().hex[:8]}", OllamaClient(new_ollama)
     arguments = ["package", RUN, "--name", name, "--host", new_ollama, "--suite", brief, "--strategy", "merge"]
+    # Named, since other tests put models of the same weights on the server while this one runs.
+    arguments += ["--base", "ollama:smollm2:135m"]
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     try:

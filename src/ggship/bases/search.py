@@ -43,7 +43,8 @@ class _Search:
             if len(self.looked_at) == before:
                 self.looked_at.append(f"{place}: nothing")
             return None
-        ranked = sorted(fitting, key=lambda base: (-self._likeness(base), _precision(base)))
+        # One file under two names: what is in it says the same of both, and the name that tells the model is the base's.
+        ranked = sorted(fitting, key=lambda one: (-self._likeness(one), _precision(one), -self._called_so(one)))
         best = self._explain(ranked)
         if not by_name or self._likeness(best) >= _LIKE:
             return best
@@ -79,9 +80,11 @@ class _Search:
         return True
 
     def _likeness(self, base: Base) -> float:
-        ref = base.ref.removeprefix("ollama:")
-        names = [Path(ref).name if "/" in ref else ref, str(base.metadata.get("general.name", "")), _identity(base)]
+        names = [_called(base), str(base.metadata.get("general.name", "")), _identity(base)]
         return likeness(self.run.base_named, *names)
+
+    def _called_so(self, base: Base) -> float:
+        return likeness(self.run.base_named, _called(base))
 
     def _explain(self, ranked: list[Base]) -> Base:
         best, others = ranked[0], tuple(base.ref for base in ranked[1:])
@@ -91,6 +94,8 @@ class _Search:
             why = "its name is nearest to the one that training wrote down"
         elif _precision(best) < _precision(ranked[1]):
             why = "it has kept the most precision"
+        elif self._called_so(best) > self._called_so(ranked[1]):
+            why = "it is called by the name that training wrote down"
         else:
             why = "it comes first"
         return replace(best, found=f"{best.found}; {len(ranked)} fit, {why}", alternatives=others)
@@ -231,6 +236,12 @@ def _entries(directory: Path) -> list[Path]:
         return sorted(directory.iterdir())
     except OSError:
         return []  # a folder around the run that may not be read holds no base for us
+
+
+def _called(base: Base) -> str:
+    """The name that it goes by where it lies, without folders."""
+    ref = base.ref.removeprefix("ollama:")
+    return Path(ref).name if "/" in ref else ref
 
 
 def _identity(base: Base) -> str:
