@@ -43,7 +43,7 @@ class _Search:
             if len(self.looked_at) == before:
                 self.looked_at.append(f"{place}: nothing")
             return None
-        # One file under two names: what is in it says the same of both, and the name that tells the model is the base's.
+        # One file under two names: what is in it says the same of both, so the name itself decides.
         ranked = sorted(fitting, key=lambda one: (-self._likeness(one), _precision(one), -self._called_so(one)))
         best = self._explain(ranked)
         if not by_name or self._likeness(best) >= _LIKE:
