@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from ggship.errors import ServerError
 from ggship.evals.curve import draw
 from ggship.evals.html import render_html
+from ggship.evals.report import Humans, Likelihood, Rate
 
 VOID = {"meta", "input", "link", "img", "br"}
 
@@ -153,3 +155,15 @@ def test_points_of_the_curve_stay_within_it() -> None:
 
 def test_provenance_is_shown(report: Any) -> None:
     assert "update survival" in Page(render_html(report, provenance=[("update survival", "0.98")])).text
+
+
+def test_what_people_found_and_how_likely_the_right_answers_are_stand_on_the_page(report: Any) -> None:
+    assert "perplexity" not in Page(render_html(report)).text
+    humans = Humans(4, 3, (), Rate(0.5, (0.2, 0.8)), None, None, None, None, 0, 0, None, None, 0)
+    likely = Likelihood(3, 30, -0.5, 1.649, 0.7)
+    told = replace(report, humans=humans, tuned=replace(report.tuned, likelihood=likely))
+    page = Page(render_html(told))
+    assert page.open == []
+    assert "3 of 4 read by 0" in page.text
+    assert "50 % accepted" in page.text
+    assert "1.649" in page.text

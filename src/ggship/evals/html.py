@@ -13,6 +13,7 @@ from ggship.evals.pages import render_page
 from ggship.evals.reference import figures
 from ggship.evals.report import Gate, Report
 from ggship.evals.rows import filters_of, rows_of
+from ggship.evals.summary import people_line
 
 # Control tokens as families of models write them: <|im_start|>, [INST], <<SYS>>, <s>, <start_of_turn>, <｜User｜>.
 _CONTROL = re.compile(
@@ -48,6 +49,7 @@ def render_html(
             "latency": charts.latency(sides) if timings else None,
             "prompt": list(_control(show(report.prompt.text).pieces)) if report.prompt else [],
             "provenance": list(provenance or report.provenance),
+            "people": people_line(report.humans) if report.humans else "",
             "figures": figures(report.reference) if report.reference else [],
             "timings": timings,
         },

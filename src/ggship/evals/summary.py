@@ -43,7 +43,7 @@ def summary_rows(report: Report) -> list[tuple[str, str]]:
     rows.append(("smoke", "; ".join(f"{c.name}: {c.reason}" for c in bad) or f"all {asked} checks hold"))
     rows += [("gate", f"{_tick(gate.passed)} {gate.rule} ({observed_text(gate)})") for gate in report.all_gates]
     if report.humans is not None:
-        rows.append(("people", _people(report.humans)))
+        rows.append(("people", people_line(report.humans)))
     if report.reference is not None:
         rows += [(f"reference {name}", value) for name, value in figures(report.reference)]
     rows += [("judged with", f"{one.kind} {one.name}") for one in report.instruments]
@@ -81,7 +81,7 @@ def report_markdown(report: Report, *, timings: bool = False) -> str:
     marks = {"pass": "✓", "fail": "✗", "error": "error", "skipped": "–"}
     lines += ["Smoke checks: " + ", ".join(f"{check.name} {marks[check.outcome]}" for check in report.smoke), ""]
     if report.humans is not None:
-        lines += [f"* People: {_people(report.humans)}", ""]
+        lines += [f"* People: {people_line(report.humans)}", ""]
     if report.reference is not None:
         lines += [f"* Reference, {name}: {inert(value)}" for name, value in figures(report.reference)] + [""]
     lines += [f"> {inert(warning)}\n" for warning in report.warnings]
@@ -105,7 +105,7 @@ def _scores(report: Report, timings: bool) -> list[str]:
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
 
 
-def _people(found: Humans) -> str:
+def people_line(found: Humans) -> str:
     """Who read how much, and how many answers they accepted."""
     line = f"{found.read} of {found.cases} read by {len(found.reviewers)}"
     if 0 < found.read < enough(found.cases):
