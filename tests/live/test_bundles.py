@@ -54,4 +54,6 @@ def test_a_thin_bundle_becomes_the_model_on_each_server(
         assert not ggship("import", str(thin), "--name", name, "--host", each_ollama, cwd=tmp_path)["changed"]
         assert not [one["name"] for one in client.tags() if one["name"].startswith(f"{name}:ggship")]
     finally:
-        client.delete(name)
+        for one in client.tags():
+            if str(one["name"]).startswith(f"{name}:"):
+                client.delete(str(one["name"]))

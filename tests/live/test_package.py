@@ -297,7 +297,8 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(new_ollama: str, brief:
             assert names(client, name) == {f"{name}:latest", f"{name}:v1"}
             shutil.rmtree(out)
     finally:
-        client.delete(name)
+        for model in names(client, name):
+            client.delete(model)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -336,7 +337,8 @@ def test_a_remote_server_gets_adapter_and_merge_alike(
             assert shipped.plan.strategy == strategy
             assert client.digest("law-remote") == shipped.info.digest
         finally:
-            client.delete("law-remote")
+            for model in names(client, "law-remote"):
+                client.delete(model)
     from ggship.errors import BaseNotFound
 
     with pytest.raises(BaseNotFound, match="as a file"):

@@ -42,7 +42,7 @@ def test_it_goes_live_once_people_have_accepted_it(shop, suite):
     held = shop.root / "out" / "law.held"
     read(held, "accept")
     shop.package(suite=suite)
-    assert set(shop.server.models) == {"law:latest"}
+    assert set(shop.server.models) == {"law:latest", "law:v1"}
     report = read_report(shop.root / "out" / "law" / "eval" / "report.json")
     assert report.humans is not None
     assert report.humans.accept is not None
