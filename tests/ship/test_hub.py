@@ -179,9 +179,15 @@ def test_an_upload_that_is_refused_is_named_and_nothing_is_committed(
     assert len(hub.repositories["me/law"].commits) == 2
 
 
-def test_an_upload_that_breaks_off_once_is_sent_again(law: Any, hub: Any) -> None:
+def test_an_upload_that_breaks_off_once_is_sent_again(
+    law: Any, hub: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     hub.cut[(law.root / "out/law" / MODEL).stat().st_size] = 1
     assert publish(law) == 0
+    assert hub.cut == {(law.root / "out/law" / MODEL).stat().st_size: 0}
+    said = capfd.readouterr()
+    # The client logs what it tries again with the signed address, which opens the storage to whoever reads it.
+    assert "marker-signature" not in said.out + said.err + caplog.text
     assert hub.files("me/law")[MODEL] == (law.root / "out/law" / MODEL).read_bytes()
 
 

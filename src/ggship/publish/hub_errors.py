@@ -19,7 +19,11 @@ _QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
 def explained(place: HubPlace, what: str, token: Secret | None) -> Iterator[None]:
     """Turn whatever the hub's library raises into a ServerError. what: what was being done, for people."""
     from huggingface_hub import errors
+    from huggingface_hub.utils import logging
 
+    # It logs what it tries again, with addresses that are signed for the upload: who has one can write there.
+    loud = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
     except GgshipError:
@@ -31,6 +35,8 @@ def explained(place: HubPlace, what: str, token: Secret | None) -> Iterator[None
             raise
         # The chain of causes holds addresses that are signed for the upload, and headers: it ends here.
         raise _told(error, place, what, token) from None
+    finally:
+        logging.set_verbosity(loud)
 
 
 def _of_hub(error: BaseException) -> bool:
@@ -65,10 +71,13 @@ def _told(error: BaseException, place: HubPlace, what: str, token: Secret | None
             hint="look at what changed there, then run the same command again",
             status=status,
         )
+    hint = "run the same command again: large files that arrived whole are not sent twice"
+    if "xet-" in where and status is None:
+        hint = f"{hint}; for a hub without Xet storage set HF_HUB_DISABLE_XET=1"
     return ServerError(
         f"{what} failed: nothing was committed",
         where=where,
-        hint="run the same command again: large files that arrived whole are not sent twice",
+        hint=hint,
         status=status,
     )
 
