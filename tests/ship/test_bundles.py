@@ -135,6 +135,17 @@ def test_without_the_base_it_says_what_was_looked_at(packed: Any, capsys: pytest
     assert not (packed.root / "dist/there").exists()
 
 
+def test_a_blob_that_is_not_what_its_name_says_is_no_base(
+    packed: Any, tiny_base: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed.serve_base("whatever")
+    packed.base.unlink()
+    (blob,) = (packed.root / "blobs").iterdir()
+    tiny_base(blob, seed=3)
+    assert bring(packed) == 1
+    assert "has another sha256" in capsys.readouterr().err
+
+
 def test_a_base_of_the_same_name_with_other_bytes_is_told(
     shop: Any, tiny_base: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
