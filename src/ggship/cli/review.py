@@ -162,22 +162,24 @@ def write_export(report: Report, reviews: Reviews, file: Path, form: str | None)
     from ggship.evals.review.export import dataset_info, render
 
     kind = form or {".csv": "csv", ".json": "llama-factory"}.get(file.suffix, "dpo")
-    text, count = render(kind, items_of(report.cases), reviews.judgements())
-    if not count:
+    made = render(kind, items_of(report.cases), reviews.judgements())
+    if not made.count:
+        nothing = "no answer was preferred or edited" if kind != "csv" else "nobody has read them yet"
         raise UsageError(
             "nothing that people said of these answers can be exported",
-            where="no answer was preferred or edited" if kind != "csv" else "nobody has read them yet",
+            where=f"LLaMA-Factory would skip the turns of all {made.left_out} pairs" if made.left_out else nothing,
             hint="read them first: ggship review NAME",
         )
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, text.encode("utf-8-sig" if kind == "csv" else "utf-8"))
+    write_bytes(file, made.text.encode("utf-8-sig" if kind == "csv" else "utf-8"))
     if kind == "csv":
-        return f"{file}: {count} judgements"
+        return f"{file}: {made.count} judgements"
     if kind == "llama-factory":
         info = file.with_name(f"{file.stem}.dataset_info.json")
         write_text(info, json.dumps(dataset_info(file), indent=2) + "\n")
-        return f"{file}: {count} pairs; {info.name} is its entry for dataset_info.json"
-    return f"{file}: {count} pairs"
+        lost = f"; {made.left_out} left out, whose turns LLaMA-Factory would skip" if made.left_out else ""
+        return f"{file}: {made.count} pairs{lost}; {info.name} is its entry for dataset_info.json"
+    return f"{file}: {made.count} pairs"
 
 
 def show(terminal: Terminal, found: Found, reviews: Reviews, rules: Any, *, told: bool) -> None:

@@ -71,9 +71,9 @@ def test_judgements_of_other_answers_give_nothing(answers: Any) -> None:
 def test_dpo_is_json_lines_of_messages(answers: Any, sit: Any, judge_all: Any, reviews: Reviews) -> None:
     report = answers(3)
     judge_all(sit(report))
-    text, count = render("dpo", items_of(report.cases), reviews.judgements())
-    rows = [json.loads(line) for line in text.splitlines()]
-    assert count == len(rows) == 3
+    made = render("dpo", items_of(report.cases), reviews.judgements())
+    rows = [json.loads(line) for line in made.text.splitlines()]
+    assert made.count == len(rows) == 3
     assert rows[0] == {
         "prompt": [{"role": "user", "content": "q0"}],
         "chosen": [{"role": "assistant", "content": "good q0"}],
@@ -97,8 +97,8 @@ def test_llama_factory_reads_conversations_and_system_prompts(
 ) -> None:
     report = run(suite(CONVERSATION), scripted({"三": "好"}), scripted({"三": "坏"}))
     (item, one) = said(report, prefer="tuned")
-    text, _ = render("llama-factory", [item], [one])
-    (row,) = json.loads(text)
+    made = render("llama-factory", [item], [one])
+    (row,) = json.loads(made.text)
     # What LLaMA-Factory's SharegptDatasetConverter asks of a row with `ranking`: turns that alternate and end with a
     # human's, and one answer of the assistant each.
     assert [turn["from"] for turn in row["conversations"]] == ["human", "gpt", "human"]
@@ -110,12 +110,21 @@ def test_llama_factory_reads_conversations_and_system_prompts(
     assert set(entry["columns"].values()) == set(row)
 
 
+def test_turns_that_llama_factory_would_skip_are_left_out_and_counted(run: Any, scripted: Any, suite: Any) -> None:
+    twice = CONVERSATION.replace("{role: assistant, content: 二}", "{role: user, content: 二}")
+    report = run(suite(twice), scripted({"三": "好"}), scripted({"三": "坏"}))
+    item, one = said(report, prefer="tuned")
+    made = render("llama-factory", [item], [one])
+    assert (json.loads(made.text), made.count, made.left_out) == ([], 0, 1)
+    assert render("dpo", [item], [one]).count == 1
+
+
 def test_a_table_has_everything_and_no_formula(run: Any, scripted: Any, suite: Any) -> None:
     report = run(suite("{version: 1, tests: [{prompt: q}]}"), scripted(otherwise="=1+1"), scripted(otherwise="@x"))
     item, one = said(report, prefer="tie", tuned_mark="accept", base_mark="reject", comment='+ nice, "really"\nyes')
-    text, count = render("csv", [item], [one])
-    (row,) = csv.DictReader(io.StringIO(text))
-    assert count == 1
+    made = render("csv", [item], [one])
+    (row,) = csv.DictReader(io.StringIO(made.text))
+    assert made.count == 1
     assert (row["tuned"], row["base"], row["comment"]) == ("'=1+1", "'@x", '\'+ nice, "really"\nyes')
     assert (row["reviewer"], row["preferred"], row["tuned_mark"], row["base_mark"]) == (
         "anna",

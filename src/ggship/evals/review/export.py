@@ -57,8 +57,17 @@ def pairs_of(items: Sequence[Item], judgements: Sequence[Judgement]) -> tuple[Pa
     return tuple(found.values())
 
 
-def render(form: str, items: Sequence[Item], judgements: Sequence[Judgement]) -> tuple[str, int]:
-    """The file's text, and how many pairs, or for csv judgements, it holds. form: one of `FORMATS`.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A file; count: of the pairs in it, for csv of the judgements; left_out: pairs that the format cannot say."""
+
+    text: str
+    count: int
+    left_out: int = 0
+
+
+def render(form: str, items: Sequence[Item], judgements: Sequence[Judgement]) -> Rendered:
+    """The file. form: one of `FORMATS`.
 
     dpo: JSON lines as TRL's trainers take them (prompt, chosen and rejected are lists of messages). llama-factory: a
     JSON list in its ShareGPT layout with `ranking`; `dataset_info` says how it is declared. csv: a line a judgement.
@@ -67,8 +76,10 @@ def render(form: str, items: Sequence[Item], judgements: Sequence[Judgement]) ->
         return _table(items, judgements)
     pairs = pairs_of(items, judgements)
     if form == "dpo":
-        return "".join(json.dumps(_trl(pair), ensure_ascii=False) + "\n" for pair in pairs), len(pairs)
-    return json.dumps([_llama_factory(pair) for pair in pairs], ensure_ascii=False, indent=1) + "\n", len(pairs)
+        return Rendered("".join(json.dumps(_trl(pair), ensure_ascii=False) + "\n" for pair in pairs), len(pairs))
+    rows = [row for row in map(_llama_factory, pairs) if _takes_turns(row["conversations"])]
+    text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    return Rendered(text, len(rows), len(pairs) - len(rows))
 
 
 def dataset_info(file: Path) -> dict[str, Any]:
@@ -125,6 +136,15 @@ def _llama_factory(pair: Pair) -> dict[str, Any]:
     }
 
 
+def _takes_turns(turns: Sequence[Mapping[str, str]]) -> bool:
+    """Whether people and model take turns and people have the last word: LLaMA-Factory skips all else.
+
+    Source: LLaMA-Factory, data/converter.py, SharegptDatasetConverter.
+    """
+    asking = [turn["from"] in ("human", "observation") for turn in turns]
+    return bool(asking) and len(asking) % 2 == 1 and all(ask is (n % 2 == 0) for n, ask in enumerate(asking))
+
+
 def _turn(turn: Message) -> dict[str, str]:
     calls = turn.get("tool_calls", ())
     if not calls:
@@ -142,7 +162,7 @@ def _arguments(text: str) -> Any:
         return text
 
 
-def _table(items: Sequence[Item], judgements: Sequence[Judgement]) -> tuple[str, int]:
+def _table(items: Sequence[Item], judgements: Sequence[Judgement]) -> Rendered:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(_COLUMNS)
@@ -168,7 +188,7 @@ def _table(items: Sequence[Item], judgements: Sequence[Judgement]) -> tuple[str,
                 one.comment,
             )
             writer.writerow([_inert(cell) for cell in row])
-    return file.getvalue(), count
+    return Rendered(file.getvalue(), count)
 
 
 def _inert(cell: str) -> str:
