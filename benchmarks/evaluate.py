@@ -107,30 +107,33 @@ class Field:
         return took, done.stdout
 
 
+def programs_of(field: Field, suite: Suite) -> dict[str, list[str]]:
+    """The command line of each program that is measured."""
+    programs = {"bare loop": field.bare(suite), "ggship eval": field.ggship(suite)}
+    return programs | ({"promptfoo": field.others(suite)} if field.promptfoo and suite.name != "long" else {})
+
+
 def measured(field: Field, suite: Suite, rounds: int) -> None:
     """Print the rounds, the medians and their ratio."""
-    programs = {"bare loop": field.bare(suite), "ggship eval": field.ggship(suite)}
-    if field.promptfoo and suite.name == "short":
-        programs["promptfoo"] = field.others(suite)
-    print(f"\n{suite.name}: {len(suite.questions)} questions, {suite.tokens} tokens each")
+    for command in programs_of(field, Suite("warm", suite.questions[:1], suite.tokens)).values():
+        field.run(command)  # not counted: files and the model get warm
+    programs = programs_of(field, suite)
+    print(f"\n{suite.name}: {len(suite.questions)} questions, {suite.tokens} tokens each at most", flush=True)
+    times: dict[str, list[float]] = {name: [] for name in programs}
     said: dict[str, str] = {}
-    for name, command in programs.items():  # not counted: files, the model and its caches get warm
-        said[name] = field.run(command)[1]
+    for number in range(rounds):
+        for name in list(programs)[:: 1 if number % 2 else -1]:
+            took, said[name] = field.run(programs[name])
+            times[name].append(took)
     loop = json.loads(said["bare loop"])
     ours = [case["tuned"]["text"] for case in json.loads(said["ggship eval"])["cases"]]
     if loop != ours:
         sys.exit(f"the answers differ: {next(pair for pair in zip(loop, ours, strict=True) if pair[0] != pair[1])}")
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for number in range(rounds):
-        for name in list(programs)[:: 1 if number % 2 else -1]:
-            times[name].append(field.run(programs[name])[0])
     for name, taken in times.items():
         print(f"  {name:12} {' '.join(f'{each:7.2f}' for each in taken)}   median {statistics.median(taken):7.2f} s")
     pairs = list(zip(times["ggship eval"], times["bare loop"], strict=True))
-    print(
-        f"  ggship over the loop, round by round: median {statistics.median(a - b for a, b in pairs):+.2f} s,", end=" "
-    )
-    print(f"{100 * statistics.median(a / b - 1 for a, b in pairs):+.1f} %")
+    more, share = statistics.median(a - b for a, b in pairs), statistics.median(a / b - 1 for a, b in pairs)
+    print(f"  ggship over the loop, round by round: median {more:+.2f} s, {100 * share:+.1f} %")
 
 
 def main() -> None:
