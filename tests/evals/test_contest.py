@@ -18,6 +18,8 @@ from ggship.evals.contest import Contender, Entered, hold_contest
 from ggship.evals.contest_codec import contest_document, contest_schema
 from ggship.evals.contest_view import LONGEST_NAME, contest_rows, folder_names, short_names, tables
 from ggship.evals.instruments import Instruments, Verdict
+from ggship.evals.once import Once
+from ggship.runtimes.model import ChatOptions, Message
 from ggship.settings import templates_dir
 
 RIGHT = {"France?": "Paris", "Japan?": "Tokyo", "Egypt?": "Cairo", "Peru?": "Lima"}
@@ -174,3 +176,15 @@ def test_tables_fit_eighty_columns_whatever_the_names(contend: Any, scripted: An
         assert widths[0] <= LONGEST_NAME + 3
     said = "\n".join(value for _, value in contest_rows(contest))
     assert all(name in said for name in names)
+
+
+def test_a_baseline_that_was_let_go_is_never_asked_anything_new(scripted: Any) -> None:
+    model = scripted(RIGHT, label="a")
+    once, options = Once(model), ChatOptions()
+    said = once.chat([Message(role="user", content="France?")], options)
+    known = once.digest()
+    once.shut()
+    assert once.chat([Message(role="user", content="France?")], options) == said
+    with pytest.raises(ServerError, match="a was not asked that"):
+        once.chat([Message(role="user", content="Japan?")], options)
+    assert (model.asked, once.digest()) == (["France?"], known)

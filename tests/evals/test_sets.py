@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from ggship.errors import ServerError
 from ggship.evals import from_json, to_json
+from ggship.evals.graders import Graders, equip
 from ggship.evals.html import render_html
 from ggship.evals.instruments import Instruments
 from ggship.evals.junit import to_junit
 from ggship.evals.lint import outline
+from ggship.evals.pace import times_matter
 from ggship.evals.report_schema import report_schema
 from ggship.runtimes.model import Answer
 
@@ -172,3 +174,20 @@ def test_one_set_is_a_test_with_its_threshold(
     grouped, plain = run(suite(yaml.safe_dump({"version": 1, "tests": tests})), scripted(otherwise="a")).cases
     assert grouped.tuned.outcome == plain.tuned.outcome
     assert grouped.tuned.score == pytest.approx(plain.tuned.score)
+
+
+def test_what_stands_in_a_set_needs_what_it_needs_elsewhere(suite: Any) -> None:
+    """A limit of time has questions asked one at a time, and Chinese words name what cut them."""
+    text = """
+    version: 1
+    tests:
+      - prompt: q
+        assert:
+          - type: assert-set
+            assert: [{type: latency, threshold: 9000}, {type: rouge-l, value: 合同, unit: jieba, threshold: 0}]
+    """
+    questions = suite(text)
+    assert times_matter(questions.cases, [])
+    instruments, used = equip(questions, Graders())
+    instruments.close()
+    assert [one.kind for one in used] == ["words"]
