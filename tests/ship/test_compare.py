@@ -87,6 +87,21 @@ def test_the_base_of_the_package_can_be_the_baseline(packaged, capsys):
     assert not [name for name in packaged.server.models if "ggship" in name]
 
 
+def test_answers_of_another_time_are_told_of_and_asked_again_where_that_is_wanted(packaged, capsys):
+    law = packaged.root / "out" / "law"
+    first = compared(packaged, capsys, "rival", law, "worse")
+    assert first[0] == 3
+    assert "kept from before" not in first[2]
+    packaged.server.requests.clear()
+    again = compared(packaged, capsys, "rival", law, "worse")
+    assert again[2].count("2 answers of the baseline are kept from before; --fresh asks again") == 1
+    assert asked(packaged) == ["law", "law", "worse", "worse"]
+    packaged.server.requests.clear()
+    fresh = compared(packaged, capsys, "rival", law, "worse", "--fresh")
+    assert "kept from before" not in fresh[2]
+    assert asked(packaged) == ["rival", "rival", "law", "law", "worse", "worse"]
+
+
 def test_a_slip_in_the_last_name_is_found_before_anything_is_asked(packaged, capsys):
     code, _, err = compared(packaged, capsys, packaged.root / "out" / "law", "rival", "rivall")
     assert code == 1

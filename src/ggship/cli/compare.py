@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,12 @@ from ggship.cli.options import (
     likelihood_option,
     suite_options,
 )
-from ggship.cli.terminal import Terminal, harmless
+from ggship.cli.terminal import Steps, Terminal, harmless
 from ggship.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from ggship.evals.contest import Contest, Held
+    from ggship.evals.report import Report
     from ggship.evals.suite import Suite
     from ggship.releases.lineup import Lineup
 
@@ -86,10 +88,11 @@ def compare(
     from ggship.evals.kept import Kept
     from ggship.evals.load import keep_tagged
     from ggship.evals.plugins import load_plugins
-    from ggship.evals.summary import percent
     from ggship.releases.lineup import Means, line_up
 
     known = load_plugins(plugins)
+    reports: list[Report] = []
+    kept = Kept(fresh=fresh, on_found=partial(_tell_found, terminal, reports))
     with terminal.steps() as steps:
         means = Means(host, base, allow_pickle, steps, terminal.warn, terminal.wait_note)
         lineup = line_up(models, means, baseline=baseline)
@@ -103,11 +106,13 @@ def compare(
             equip=lambda: equip(questions, Graders(**graders, host=host), known),
             on_model=lambda name: steps.start(f"Asking {name}", len(questions.cases), "answers"),
             on_case=lambda done: steps.advance(1, done.total),
-            on_report=lambda report: steps.done(percent(report.tuned.pass_rate)),
-            kept=Kept(fresh=fresh),
+            on_report=partial(_count, steps, reports),
+            kept=kept,
             concurrency=concurrency,
             likelihood=likelihood,
         )
+    if kept.trouble:
+        terminal.warn(f"answers cannot be kept, so a comparison that is stopped begins anew: {kept.trouble}")
     if out:
         _write(held, out, questions, suite or lineup.suite)
     show_contest(terminal, held.contest, out)
@@ -127,6 +132,23 @@ def _questions(terminal: Terminal, lineup: Lineup, given: Path | None) -> Suite:
         )
     terminal.note(f"The questions are those of {lineup.of}.")
     return load_suite(lineup.suite)
+
+
+def _tell_found(terminal: Terminal, reports: Sequence[Report], side: str, count: int) -> None:
+    """Say that answers of another time are used; those of the baseline after the first comparison are of this one."""
+    if side == "tuned" or not reports:
+        what = "of the baseline" if side == "base" else "of a comparison that was not finished"
+        terminal.note(
+            f"{count} {'answer' if count == 1 else 'answers'} {what} are kept from before; --fresh asks again"
+        )
+
+
+def _count(steps: Steps, reports: list[Report], report: Report) -> None:
+    """One comparison is done."""
+    from ggship.evals.summary import percent
+
+    reports.append(report)
+    steps.done(percent(report.tuned.pass_rate))
 
 
 def _write(held: Held, out: Path, questions: Suite, suite: Path | None) -> None:
