@@ -1,7 +1,7 @@
 """A real LiteLLM proxy, by its file: what ggship writes is what it reads, routes by weight, limits and blocks.
 
 GGSHIP_TEST_LITELLM names a `litellm` executable (pip install 'litellm[proxy]==1.106.2', in an environment of its own:
-it is never a dependency of ggship). Without one there is nothing here to run.
+it is never a dependency of ggship); scripts/test makes one. Without it there is nothing here to run.
 """
 
 from __future__ import annotations
