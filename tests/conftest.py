@@ -11,7 +11,9 @@ import pytest
 @pytest.fixture(autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
-        if name.startswith("GGSHIP_") and not name.startswith(("GGSHIP_LIVE_", "GGSHIP_TEST_", "GGSHIP_RECORDED")):
+        if name.startswith("GGSHIP_") and not name.startswith(
+            ("GGSHIP_LIVE_", "GGSHIP_TEST_", "GGSHIP_RECORDED", "GGSHIP_PURE_PYTHON")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)

@@ -78,6 +78,7 @@ def checkup(host: str | None = None, env: Mapping[str, str] = os.environ) -> lis
         Check("ggship", "ok", f"{__version__} ({Path(__file__).parent})", details={"version": __version__}),
         _python(),
         _core(),
+        _kernels(),
         ollama,
         embedded,
         _converter(),
@@ -101,9 +102,19 @@ def _core() -> Check:
     if needed:
         return Check("packages", "broken", f"not installed: {', '.join(needed)}", f"pip install {' '.join(needed)}")
     if lost:
-        hint = "K-quants then need llama-quantize on the PATH; F16, BF16 and Q8_0 work"
+        hint = "K-quants then need compiled kernels or llama-quantize on the PATH; F16, BF16 and Q8_0 work"
         return Check("packages", "missing", f"{found}; no libgguf", hint, {"versions": versions})
     return Check("packages", "ok", found, details={"versions": versions})
+
+
+def _kernels() -> Check:
+    from ggship.gguf.installed import compiled_kernels
+
+    library = compiled_kernels()
+    if library is not None:
+        return Check("kernels", "ok", f"compiled ({library.name})")
+    hint = "for speed alone: install a C compiler, then ggship again; the bytes are the same"
+    return Check("kernels", "missing", "not compiled: merges are done in Python and libgguf", hint)
 
 
 def _extra(name: str) -> Check:

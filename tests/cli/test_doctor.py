@@ -11,6 +11,7 @@ import pytest
 from ggship.checkup import CORE, EXTRAS, checkup
 from ggship.cli import cli
 from ggship.cli.funnel import run
+from ggship.gguf.installed import compiled_kernels
 
 DOWN = {"OLLAMA_HOST": "127.0.0.1:9"}
 
@@ -46,6 +47,15 @@ def test_what_is_only_missing_is_no_error_and_says_what_to_type(doctor):
         check = found(report, "embedded" if extra == "embedded" else f"extra {extra}")
         assert check["state"] == "ok" or check["hint"] == f"pip install 'ggship[{extra}]'"
     assert set(report["vendor"]) >= {"whole", "state"}
+
+
+def test_it_says_whether_the_kernels_are_compiled(doctor, monkeypatch):
+    check = found(json.loads(doctor("--json")[1]), "kernels")
+    assert check["state"] == ("ok" if compiled_kernels() else "missing")
+    monkeypatch.setenv("GGSHIP_PURE_PYTHON", "1")
+    check = found(json.loads(doctor("--json")[1]), "kernels")
+    assert check["state"] == "missing"
+    assert "C compiler" in check["hint"]
 
 
 def test_what_ggship_cannot_do_without_is_exit_1(doctor, monkeypatch, tmp_path):

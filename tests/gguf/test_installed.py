@@ -23,7 +23,7 @@ def test_the_identity_changes_with_the_library_that_quantizes(tmp_path, monkeypa
     monkeypatch.setenv("LLAMA_CPP_DIR", str(tmp_path))
     assert find_library() == library
     one = kernels_identity()
-    assert one.startswith(alone)
+    assert set(one.split(" and ")) > set(alone.split(" and "))
     library.write_bytes(b"another")
     assert len({alone, one, kernels_identity()}) == 3
 

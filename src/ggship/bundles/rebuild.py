@@ -14,6 +14,7 @@ from ggship.gguf.merge import merge_adapter
 from ggship.gguf.parts import read_model
 from ggship.gguf.plan import plan_merge
 from ggship.gguf.quantize import Kernels, NativeKernels, NumpyKernels, best_kernels
+from ggship.gguf.shared import with_library
 from ggship.progress import Progress, Silent, counting
 
 _NAMED = 8
@@ -80,17 +81,15 @@ def _same_types(recipe: Rebuild, base: Path, adapter: Path) -> bool:
 
 
 def _all_kernels() -> Iterator[Kernels]:
-    """What this machine can quantize with: the best first, then those of libgguf or numpy alone."""
-    best = best_kernels()
-    yield best
+    """What this machine can quantize with: the best first, then without kernels.c, then libgguf or numpy alone."""
     try:
         import libgguf
 
         alone: Kernels = NativeKernels(libgguf)
     except ImportError:
         alone = NumpyKernels()
-    if alone.name != best.name:
-        yield alone
+    found = (best_kernels(), with_library(alone), alone)
+    yield from {kernels.name: kernels for kernels in found}.values()
 
 
 def _differing(recipe: Rebuild, made: Path) -> str:

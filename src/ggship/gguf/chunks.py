@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ggship.errors import BadFile, NotExpressible
+from ggship.gguf.compiled import compiled
 from ggship.gguf.parts import Source, read_into
 from ggship.gguf.quantize import Kernels
 from ggship.gguf.reader import TensorInfo
@@ -126,12 +127,9 @@ class ChunkWorker:
         checksum = self._store(chunk, merged, scratch)
         stored = scratch.array("merged", merged.shape, np.float32)
         self._kernels.dequantize(chunk.target.type, self._encoded(chunk, scratch), stored)
-        base = float(np.einsum("ij,ij->", weights, weights))
-        np.subtract(stored, weights, out=stored)
-        kept = float(np.einsum("ij,ij->", stored, delta))
+        kept, base = _measure(stored, weights, delta)
         if not np.isfinite(base):
-            _largest(weights, chunk.source.name)
-            base = float(np.einsum("ij,ij->", weights, weights, dtype=np.float64))
+            raise _not_finite(chunk.source.name)
         if not np.isfinite(kept):
             raise _too_large(chunk)
         return Measured(kept, base, checksum, norm)
@@ -191,6 +189,17 @@ class ChunkWorker:
         self._kernels.quantize(chunk.target.type, weights, encoded)
         self._writer.write_at(chunk.target_offset, encoded.data)
         return _checksum(encoded)
+
+
+def _measure(
+    stored: NDArray[np.float32], weights: NDArray[np.float32], delta: NDArray[np.float64]
+) -> tuple[float, float]:
+    """(<stored - W, D>, <W, W>), summed in float64, in which no sum of squares of float32 overflows."""
+    loops = compiled()
+    if loops is not None:
+        return loops.measure(stored, weights, delta)
+    base = float(np.einsum("ij,ij->", weights, weights, dtype=np.float64))
+    return float(np.einsum("ij,ij->", np.subtract(stored, weights, out=stored), delta)), base
 
 
 def _checksum(data: NDArray[np.uint8]) -> int:

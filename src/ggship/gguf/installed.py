@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from importlib.util import find_spec
@@ -12,8 +13,25 @@ _NAMES = ("libggml-base.so", "libggml-base.so.0", "libggml-base.dylib")
 
 def kernels_identity() -> str:
     """What decides the bytes that `best_kernels` writes: equal identities, equal bytes. Imports nothing heavy."""
-    library = find_library()
-    return " and ".join(part for part in (_package("libgguf") or _package("gguf"), _file(library)) if part)
+    compiled = compiled_kernels()
+    parts = (_package("libgguf") or _package("gguf"), _file(find_library()), compiled.stem if compiled else "")
+    return " and ".join(part for part in parts if part)
+
+
+def compiled_kernels() -> Path | None:
+    """The library that scripts/build-kernels made of the kernels.c that lies here; None where there is none.
+
+    GGSHIP_PURE_PYTHON=1 says that there is none: to see whether Python and libgguf give the same.
+    """
+    if os.environ.get("GGSHIP_PURE_PYTHON", "0") not in ("", "0"):
+        return None
+    source = Path(__file__).with_name("kernels.c")
+    try:
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    library = source.with_name(f"kernels-{digest[:12]}.so")
+    return library if library.is_file() else None
 
 
 def find_library() -> Path | None:

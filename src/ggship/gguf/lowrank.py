@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ggship.gguf.compiled import compiled
 from ggship.gguf.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class LowRank:
     """
 
     def __init__(self, b: Doubles, a: Doubles) -> None:
-        self.b = b
-        self.a = a
+        self.b = b = np.ascontiguousarray(b, np.float64)
+        self.a = a = np.ascontiguousarray(a, np.float64)
         self.shape = (b.shape[0], a.shape[1])
         rank = a.shape[0]
         # |computed - exact| <= (r + 1) u |b| |a|, with Cauchy-Schwarz for the sum of absolute products.
@@ -65,24 +66,34 @@ class LowRank:
         weights: float32 [n, columns], left as it is. Merged weights overflow to Inf where W + B @ A does.
         """
         delta = scratch.array("delta", weights.shape, np.float64)
-        total = scratch.array("total", weights.shape, np.float64)
         merged = scratch.array("merged", weights.shape, np.float32)
-        multiply(self.b[start : start + len(weights)], self.a, delta)
+        rows = slice(start, start + len(weights))
+        loops = compiled()
+        if loops is not None:
+            unsafe = loops.merge(self.b[rows], self.a, self._unsafe_below[rows], weights, delta, merged)
+        else:
+            unsafe = self._by_numpy(rows, weights, delta, merged, scratch)
+        if unsafe.size:
+            self._make_exact(start, unsafe, weights, merged)
+        return delta, merged
+
+    def _make_exact(self, start: int, unsafe: NDArray[np.int64], weights: Floats, merged: Floats) -> None:
+        rows, columns = np.divmod(unsafe, weights.shape[1])
+        rounded = self._rounded(start + rows, weights[rows, columns])
+        rows, columns = rows[rounded], columns[rounded]
+        merged[rows, columns] = self._exact(start + rows, columns, weights[rows, columns])
+
+    def _by_numpy(
+        self, rows: slice, weights: Floats, delta: Doubles, merged: Floats, scratch: Scratch
+    ) -> NDArray[np.int64]:
+        """Compute `delta` and `merged`; the flat indices of what may be rounded wrongly. See Compiled.merge."""
+        total = scratch.array("total", weights.shape, np.float64)
+        multiply(self.b[rows], self.a, delta)
         np.copyto(total, weights)  # then in place: a sum of two types would be cast piece by piece, at half the speed
         np.add(total, delta, out=total)
         with np.errstate(over="ignore"):
             np.copyto(merged, total, casting="same_kind")
-        unsafe = self._unsafe(start, total, merged, scratch)
-        if unsafe.size:
-            rows, columns = np.divmod(unsafe, weights.shape[1])
-            rounded = self._rounded(start + rows, weights[rows, columns])
-            rows, columns = rows[rounded], columns[rounded]
-            merged[rows, columns] = self._exact(start + rows, columns, weights[rows, columns])
-        return delta, merged
-
-    def _unsafe(self, start: int, total: Doubles, merged: Floats, scratch: Scratch) -> NDArray[np.intp]:
-        """Flat indices of the weights that the error of `total` may have rounded wrongly; overwrites `total`."""
-        limits = self._unsafe_below[start : start + len(merged), None]
+        limits = self._unsafe_below[rows, None]
         sizes = np.abs(merged, out=scratch.array("sizes", merged.shape, np.float32))
         small = np.less(sizes, limits, out=scratch.array("small", merged.shape, np.bool_))
         bits = total.view(np.int64)

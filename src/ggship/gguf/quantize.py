@@ -3,6 +3,7 @@
 libgguf where it is installed: ggml's own kernels, the same bytes as llama-quantize; its calls release the GIL. Q8_0 by
 `q8_0`, which is faster and gives the same.
 Elsewhere (Linux on ARM) gguf's numpy: the same bytes for F16, BF16, Q8_0 and the other 32-weight types, no K-quants.
+What most weights become is faster still where kernels.c could be compiled (`compiled`), again with the same bytes.
 """
 
 from __future__ import annotations
@@ -136,15 +137,16 @@ class NumpyKernels:
 def best_kernels() -> Kernels:
     """The kernels of libgguf, or gguf's numpy where there is no wheel of libgguf for this machine.
 
-    An installed llama.cpp quantizes for either: see `shared`.
+    Compiled loops or an installed llama.cpp quantize for either: see `compiled` and `shared`.
     """
+    from ggship.gguf.compiled import with_compiled
     from ggship.gguf.shared import with_library
 
     try:
         import libgguf
     except ImportError:
-        return with_library(NumpyKernels())
-    return with_library(NativeKernels(libgguf))
+        return with_compiled(with_library(NumpyKernels()))
+    return with_compiled(with_library(NativeKernels(libgguf)))
 
 
 def require_writable(kernels: Kernels, kind: GgmlType) -> None:
@@ -153,7 +155,8 @@ def require_writable(kernels: Kernels, kind: GgmlType) -> None:
         raise NotExpressible(
             f"{kind.name} cannot be written on this machine",
             where=f"the {kernels.name} package cannot, and libgguf has no wheel for this platform",
-            hint="use --quant Q8_0 or F16, or set LLAMA_CPP_DIR to the folder of llama.cpp's programs and libraries",
+            hint="use --quant Q8_0 or F16, install a C compiler and then ggship again, or set LLAMA_CPP_DIR to the"
+            " folder of llama.cpp's programs and libraries",
         )
 
 
