@@ -112,6 +112,12 @@ def test_q8_0_is_ggmls_own(compiled, rows):
         assert (np.abs(rows).reshape(-1, 32).max(axis=1) < 1e-36).any()
 
 
+def test_halves_round_away_from_zero_and_nothing_below_them(compiled):
+    rows = np.array([[127, 0.5, -0.5, 1.5, -1.5, 2.5, 0.49999997, -126.5, *([0.0] * 24)]], np.float32)
+    levels = ours(compiled, GgmlType.Q8_0, rows).view(np.int8)[0, 2:10]
+    assert levels.tolist() == [127, 1, -1, 2, -2, 3, 0, -127]
+
+
 def test_what_it_leaves_open_is_done_by_ggml(compiled):
     libgguf = pytest.importorskip("libgguf")
     from ggship.gguf.quantize import NativeKernels
@@ -171,6 +177,20 @@ def test_what_a_sum_may_round_wrongly_is_seen(compiled, seed, rows, columns, ran
     update._make_exact(0, theirs, weights, wanted)
     np.testing.assert_array_equal(merged, wanted)
     assert len(np.unique(unsafe)) == len(unsafe)
+
+
+def test_a_sum_that_errors_took_across_the_middle_is_in_doubt(compiled):
+    # Beside 2**7 a float64 cannot hold the last bits of four terms: their sum is a hair above the middle between 1 and
+    # the next float32, and is computed 128 units of the last place below it.
+    terms = [2.0**7, *[2.0**-26 * (1 + 3 * 2.0**-22)] * 4, -(2.0**-45), -(2.0**7)]
+    weights = np.ones((5, 11), np.float32)
+    update = LowRank(np.ones((5, len(terms))), np.tile(np.array(terms)[:, None], (1, 11)))
+    assert (update._unsafe_below < 1).all()  # or it would be in doubt for another reason
+    delta, merged = np.empty(weights.shape), np.empty(weights.shape, np.float32)
+    unsafe = compiled.merge(update.b, update.a, update._unsafe_below, weights, delta, merged)
+    assert (merged == 1).all()
+    update._make_exact(0, unsafe, weights, merged)
+    assert (merged == np.nextafter(np.float32(1), np.float32(2))).all()
 
 
 def test_more_doubts_than_expected_are_all_told(compiled):
