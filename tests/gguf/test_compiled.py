@@ -169,7 +169,7 @@ def test_what_a_sum_may_round_wrongly_is_seen(compiled, seed, rows, columns, ran
     weights[rng.random(weights.shape) < 0.2] = 0
     update, scratch = LowRank(b, a), Scratch()
     delta, merged = np.full(weights.shape, np.nan), np.full(weights.shape, np.nan, np.float32)
-    unsafe = compiled.merge(update.b, update.a, update._unsafe_below, weights, delta, merged)
+    unsafe = compiled.merge(update.b, compiled.tiles(update.a), update.known(slice(None)), weights, delta, merged)
     np.testing.assert_allclose(delta, b @ a, rtol=1e-9, atol=size * 1e-13)
     update._make_exact(0, unsafe, weights, merged)
     wanted = np.empty_like(merged)
@@ -187,20 +187,30 @@ def test_a_sum_that_errors_took_across_the_middle_is_in_doubt(compiled):
     update = LowRank(np.ones((5, len(terms))), np.tile(np.array(terms)[:, None], (1, 11)))
     assert (update._unsafe_below < 1).all()  # or it would be in doubt for another reason
     delta, merged = np.empty(weights.shape), np.empty(weights.shape, np.float32)
-    unsafe = compiled.merge(update.b, update.a, update._unsafe_below, weights, delta, merged)
+    unsafe = compiled.merge(update.b, compiled.tiles(update.a), update.known(slice(None)), weights, delta, merged)
     assert (merged == 1).all()
     update._make_exact(0, unsafe, weights, merged)
     assert (merged == np.nextafter(np.float32(1), np.float32(2))).all()
 
 
-def test_more_doubts_than_expected_are_all_told(compiled):
-    rows, columns = 64, 100
-    weights = np.ones((rows, columns), np.float32)
-    a, b = np.full((1, columns), 2.0**-24), np.ones((rows, 1))  # each sum is the middle between two float32
-    update = LowRank(b, a)
+def test_ties_are_no_doubt_but_what_a_float64_cannot_hold_is(compiled):
+    weights = np.ones((64, 100), np.float32)
+    middle = np.full((1, 100), 2.0**-24)  # each sum is the middle between two float32
+    for a, doubts in ((middle, 0), (np.vstack([middle, middle * 2.0**-66]), weights.size)):
+        update = LowRank(np.ones((64, len(a))), a)
+        delta, merged = np.empty(weights.shape), np.empty(weights.shape, np.float32)
+        unsafe = compiled.merge(update.b, compiled.tiles(a), update.known(slice(None)), weights, delta, merged)
+        assert sorted(unsafe) == list(range(doubts))
+
+
+def test_a_weight_of_more_bits_than_the_products_is_in_doubt(compiled):
+    weights = np.full((4, 8), 2.0**-40, np.float32)  # lost beside 2**20, and what decides between two float32
+    a = np.tile([[2.0**20], [2.0**-4]], (1, 8))
+    update = LowRank(np.ones((4, 2)), a)
     delta, merged = np.empty(weights.shape), np.empty(weights.shape, np.float32)
-    unsafe = compiled.merge(update.b, update.a, update._unsafe_below, weights, delta, merged)
-    assert sorted(unsafe) == list(range(rows * columns))
+    unsafe = compiled.merge(update.b, compiled.tiles(a), update.known(slice(None)), weights, delta, merged)
+    update._make_exact(0, unsafe, weights, merged)
+    assert (merged == 2.0**20 + 0.125).all()
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 129])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Floats = NDArray[np.float32]
 
+_TILE = 8  # columns
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 _QUANTIZERS = {
     GgmlType.Q4_K: "ggship_quantize_q4_k",
@@ -41,7 +42,7 @@ class Compiled:
         self._quantize_q8_0 = self._function("ggship_quantize_q8_0", ctypes.c_int32, 2, 1)
         self._read_f16 = self._function("ggship_read_f16", None, 2, 1)
         self._measure = self._function("ggship_measure", None, 3, 1, 1)
-        self._merge = self._function("ggship_merge", _COUNT, 3, 3, 4, 1)
+        self._merge = self._function("ggship_merge", _COUNT, 3, 3, 6, 1)
 
     def writes(self, kind: GgmlType) -> bool:
         """Whether `quantize` knows the type."""
@@ -62,23 +63,39 @@ class Compiled:
         """F16 -> float32, into `out`."""
         self._read_f16(data.ctypes.data, out.ctypes.data, out.size)
 
-    def merge(
-        self, b: Doubles, a: Doubles, limits: Floats, weights: Floats, delta: Doubles, merged: Floats
-    ) -> NDArray[np.int64]:
-        """Compute delta = b @ a and merged = weights + delta, rounded once, but for the
-        weights whose flat indices it gives.
+    def tiles(self, a: Doubles) -> Doubles:
+        """`a` [r, columns] as `merge` wants it: [columns / 8, r, 8], with zeros behind the last column."""
+        rank, columns = a.shape
+        tiles = np.zeros((-(-columns // _TILE), rank, _TILE))
+        whole = columns // _TILE
+        tiles[:whole] = a[:, : whole * _TILE].reshape(rank, whole, _TILE).swapaxes(0, 1)
+        if whole < len(tiles):
+            tiles[whole, :, : columns % _TILE] = a[:, whole * _TILE :]
+        return tiles
 
-        b: [n, r], a: [r, columns], weights: [n, columns]. These were rounded by a sum whose error may have decided, or
-        are smaller than their row's number in limits [n].
+    def merge(
+        self,
+        b: Doubles,
+        tiles: Doubles,
+        known: tuple[Floats, Doubles, Doubles],
+        weights: Floats,
+        delta: Doubles,
+        merged: Floats,
+    ) -> NDArray[np.int64]:
+        """Compute delta = b @ a and merged = weights + delta, rounded once, but for the weights it gives.
+
+        b: [n, r], tiles: of a [r, columns], weights: [n, columns]. known: of each row the size below which a merged
+        weight is unsafe, a power of two that its products are multiples of, a bound of their sums.
+        The weights whose flat indices are given may have been rounded by the error of their sum.
         """
         weights = np.ascontiguousarray(weights)
         room = 1024
         while True:
             unsafe = np.empty(room, np.int64)
             found = self._merge(
-                *(part.ctypes.data for part in (weights, b, a)),
+                *(part.ctypes.data for part in (weights, b, tiles)),
                 *(*weights.shape, b.shape[1]),
-                *(part.ctypes.data for part in (limits, delta, merged, unsafe)),
+                *(part.ctypes.data for part in (*known, delta, merged, unsafe)),
                 room,
             )
             if found <= room:

@@ -69,7 +69,7 @@ INLINE uint16_t to_half(float value) {
     uint32_t rest = bits & 0x7fffffffu;
     if (rest >= 0x7f800000u) return (uint16_t)(sign | (rest > 0x7f800000u ? 0x7e00u : 0x7c00u));
     if (rest >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* rounds to 65536 or is above it */
-    if (rest < 0x38800000u) {                                   /* under 2**-14: fixed point, by an addition that rounds */
+    if (rest < 0x38800000u) { /* under 2**-14: fixed point, by an addition that rounds */
         float size, shifted;
         memcpy(&size, &rest, sizeof size);
         shifted = size + 0.5f;
@@ -347,8 +347,8 @@ CLONES EXPORT void ggship_quantize_q6_k(const float *from, uint8_t *out, int64_t
             for (int i = 0; i < 32; i++) {
                 out[64 * half + i] = (uint8_t)((four[i] & 15) | (four[i + 64] & 15) << 4);
                 out[64 * half + i + 32] = (uint8_t)((four[i + 32] & 15) | (four[i + 96] & 15) << 4);
-                out[128 + 32 * half + i] = (uint8_t)(four[i] >> 4 | (four[i + 32] >> 4) << 2 | (four[i + 64] >> 4) << 4 |
-                                                     (four[i + 96] >> 4) << 6);
+                int low = four[i] >> 4 | (four[i + 32] >> 4) << 2, high = four[i + 64] >> 4 | (four[i + 96] >> 4) << 2;
+                out[128 + 32 * half + i] = (uint8_t)(low | high << 4);
             }
         }
     }
@@ -411,6 +411,9 @@ typedef int64_t longs __attribute__((vector_size(32)));
 typedef float quad __attribute__((vector_size(16)));
 typedef float loose_quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t quad_ints __attribute__((vector_size(16)));
+typedef int64_t pair __attribute__((vector_size(16)));
+
+INLINE int none(quad_ints flags) { return !(((pair)flags)[0] | ((pair)flags)[1]); }
 
 #define TALL 4 /* rows of a tile, of 8 columns */
 
@@ -428,15 +431,42 @@ INLINE quad_ints doubtful(doubles total, quad merged, float limit) {
     return __builtin_convertvector(near, quad_ints) | small;
 }
 
+/* What is known of each row: the size below which a merged weight is unsafe; a power of two that all its products are
+ * multiples of; a bound of any sum of some of a weight's products. */
+typedef struct {
+    const float *limits;
+    const double *units, *reach;
+} Rows;
+
+/* The largest power of two that the weight is a multiple of. */
+INLINE double unit_of(float w) {
+    uint32_t bits;
+    memcpy(&bits, &w, sizeof bits);
+    uint32_t fraction = bits & 0x7fffffu, exponent = bits >> 23 & 0xffu;
+    if (exponent) fraction |= 0x800000u;
+    else exponent = 1;
+    if (!fraction) return INFINITY;
+    uint64_t wide = (uint64_t)(exponent + 1023 - 150 + (uint32_t)__builtin_ctz(fraction)) << 52;
+    double unit;
+    memcpy(&unit, &wide, sizeof unit);
+    return unit;
+}
+
+/* No float64 on the way to this sum was rounded, in whatever order it was added: all are multiples of a unit that 2**53
+ * of reach further than the sum can. */
+INLINE int was_exact(float w, double unit, double reach) {
+    double own = unit_of(w);
+    return reach + fabs((double)w) < (own < unit ? own : unit) * 0x1p53;
+}
+
+/* `tall` rows; `a` in tiles: see ggship_merge. `at` in the loops is the place of a weight in the rows. */
 INLINE int64_t merge_rows(const int tall, const float *w, const double *b, const double *a, int64_t columns,
-                          int64_t rank, const float *limits, double *delta, float *merged, int64_t first,
-                          int64_t *unsafe, int64_t found, int64_t room) {
-    int64_t column = 0;
-    for (; column + 8 <= columns; column += 8) {
+                          int64_t rank, Rows known, double *delta, float *merged, int64_t first, int64_t *unsafe,
+                          int64_t found, int64_t room) {
+    for (int64_t column = 0; column < columns; column += 8, a += 8 * rank) {
         doubles sums[TALL][2] = {{{0}}};
         for (int64_t k = 0; k < rank; k++) {
-            doubles left = *(const loose_doubles *)(a + k * columns + column);
-            doubles right = *(const loose_doubles *)(a + k * columns + column + 4);
+            doubles left = *(const loose_doubles *)(a + 8 * k), right = *(const loose_doubles *)(a + 8 * k + 4);
             for (int row = 0; row < tall; row++) {
                 double factor = b[row * rank + k];
                 doubles factors = {factor, factor, factor, factor};
@@ -444,59 +474,68 @@ INLINE int64_t merge_rows(const int tall, const float *w, const double *b, const
                 sums[row][1] += factors * right;
             }
         }
-        quad_ints any = {0};
-        quad_ints flags[TALL][2];
+        quad_ints flags[TALL][2], any = {0};
         for (int row = 0; row < tall; row++)
             for (int part = 0; part < 2; part++) {
                 int64_t at = row * columns + column + 4 * part;
-                *(loose_doubles *)(delta + at) = sums[row][part];
-                doubles total = __builtin_convertvector((quad)(*(const loose_quad *)(w + at)), doubles) + sums[row][part];
-                quad rounded = __builtin_convertvector(total, quad);
-                *(loose_quad *)(merged + at) = rounded;
-                flags[row][part] = doubtful(total, rounded, limits[row]);
+                if (column + 8 <= columns) {
+                    quad was = *(const loose_quad *)(w + at);
+                    doubles total = __builtin_convertvector(was, doubles) + sums[row][part];
+                    quad rounded = __builtin_convertvector(total, quad);
+                    *(loose_doubles *)(delta + at) = sums[row][part];
+                    *(loose_quad *)(merged + at) = rounded;
+                    flags[row][part] = doubtful(total, rounded, known.limits[row]);
+                } else {
+                    int64_t there = columns - column - 4 * part;
+                    doubles total = {0};
+                    quad rounded = {0};
+                    for (int lane = 0; lane < 4 && lane < there; lane++) {
+                        delta[at + lane] = sums[row][part][lane];
+                        total[lane] = w[at + lane] + sums[row][part][lane];
+                        merged[at + lane] = rounded[lane] = (float)total[lane];
+                    }
+                    flags[row][part] = doubtful(total, rounded, known.limits[row]);
+                    for (int lane = 0; lane < 4; lane++)
+                        if (lane >= there) flags[row][part][lane] = 0;
+                }
                 any |= flags[row][part];
             }
-        if (any[0] | any[1] | any[2] | any[3])
-            for (int row = 0; row < tall; row++)
-                for (int part = 0; part < 2; part++)
-                    for (int lane = 0; lane < 4; lane++)
-                        if (flags[row][part][lane]) {
-                            if (found < room) unsafe[found] = first + row * columns + column + 4 * part + lane;
-                            found++;
-                        }
-    }
-    for (; column < columns; column++)
-        for (int row = 0; row < tall; row++) {
-            double sum = 0.0;
-            for (int64_t k = 0; k < rank; k++) sum += b[row * rank + k] * a[k * columns + column];
-            int64_t at = row * columns + column;
-            double total = w[at] + sum;
-            delta[at] = sum;
-            merged[at] = (float)total;
-            int64_t bits;
-            memcpy(&bits, &total, sizeof bits);
-            if (((bits - (MIDDLE - NEAR)) & BELOW) <= 2 * NEAR || fabsf(merged[at]) < limits[row]) {
-                if (found < room) unsafe[found] = first + at;
-                found++;
+        if (none(any)) continue;
+        for (int row = 0; row < tall; row++)
+            for (int part = 0; part < 2; part++) {
+                if (none(flags[row][part])) continue;
+                for (int lane = 0; lane < 4; lane++) {
+                    int64_t at = row * columns + column + 4 * part + lane;
+                    if (!flags[row][part][lane] || was_exact(w[at], known.units[row], known.reach[row])) continue;
+                    if (found < room) unsafe[found] = first + at;
+                    found++;
+                }
             }
-        }
+    }
     return found;
 }
 
 /* delta = b @ a, merged = w + delta rounded once; the flat indices of the weights that the error of the sums may have
  * rounded wrongly, in no order. How many these are is returned; beyond `room` they are only counted.
- * w, merged: float32 [rows, columns]; b: float64 [rows, rank]; a: float64 [rank, columns]; delta: float64 like w;
- * limits: float32 [rows], the size below which a merged weight is unsafe. */
+ * w, merged: float32 [rows, columns]; b: float64 [rows, rank]; delta: float64 like w; limits: float32 [rows], units and
+ * reach: float64 [rows], see Rows. a: float64 [rank, columns], filled up with zeros to a multiple of 8 columns and
+ * stored as [columns / 8, rank, 8], since rows that lie a power of two apart would push each other out of the cache. */
 CLONES EXPORT int64_t ggship_merge(const float *w, const double *b, const double *a, int64_t rows, int64_t columns,
-                                   int64_t rank, const float *limits, double *delta, float *merged, int64_t *unsafe,
-                                   int64_t room) {
+                                   int64_t rank, const float *limits, const double *units, const double *reach,
+                                   double *delta, float *merged, int64_t *unsafe, int64_t room) {
     int64_t found = 0, row = 0;
-    for (; row + TALL <= rows; row += TALL)
-        found = merge_rows(TALL, w + row * columns, b + row * rank, a, columns, rank, limits + row,
-                           delta + row * columns, merged + row * columns, row * columns, unsafe, found, room);
-    for (; row < rows; row++)
-        found = merge_rows(1, w + row * columns, b + row * rank, a, columns, rank, limits + row,
-                           delta + row * columns, merged + row * columns, row * columns, unsafe, found, room);
+    for (; row + TALL <= rows; row += TALL) {
+        Rows known = {limits + row, units + row, reach + row};
+        int64_t at = row * columns;
+        found = merge_rows(TALL, w + at, b + row * rank, a, columns, rank, known, delta + at, merged + at, at, unsafe,
+                           found, room);
+    }
+    for (; row < rows; row++) {
+        Rows known = {limits + row, units + row, reach + row};
+        int64_t at = row * columns;
+        found = merge_rows(1, w + at, b + row * rank, a, columns, rank, known, delta + at, merged + at, at, unsafe,
+                           found, room);
+    }
     return found;
 }
 

@@ -31,6 +31,7 @@ _TILE_ROWS = 64
 _BELOW = 1 << 29
 _MIDDLE = 1 << 28
 _NEAR = 1 << 13  # nearer to the middle than this, in units of the last place of a float64, is done again
+_FRACTION = (1 << 52) - 1
 _SMALLEST_NORMAL = 2.0**-126
 _FEW = 100  # sums that Python's fsum does one by one sooner than numpy does all at once
 _SPLITTER = 134_217_729.0  # 2**27 + 1: Veltkamp's, cuts 53 bits into two halves of 26
@@ -46,6 +47,7 @@ class LowRank:
         self.b = b = np.ascontiguousarray(b, np.float64)
         self.a = a = np.ascontiguousarray(a, np.float64)
         self.shape = (b.shape[0], a.shape[1])
+        self._tiles: Doubles | None = None  # of a, for the compiled loops
         rank = a.shape[0]
         # |computed - exact| <= (r + 1) u |b| |a|, with Cauchy-Schwarz for the sum of absolute products.
         longest = math.sqrt(float(np.einsum("ij,ij->j", a, a).max(initial=0.0)))
@@ -70,12 +72,18 @@ class LowRank:
         rows = slice(start, start + len(weights))
         loops = compiled()
         if loops is not None:
-            unsafe = loops.merge(self.b[rows], self.a, self._unsafe_below[rows], weights, delta, merged)
+            if self._tiles is None:
+                self._tiles = loops.tiles(self.a)  # by two threads at once: the same twice
+            unsafe = loops.merge(self.b[rows], self._tiles, self.known(rows), weights, delta, merged)
         else:
             unsafe = self._by_numpy(rows, weights, delta, merged, scratch)
         if unsafe.size:
             self._make_exact(start, unsafe, weights, merged)
         return delta, merged
+
+    def known(self, rows: slice) -> tuple[Floats, Doubles, Doubles]:
+        """What tells of some rows' weights whether they were rounded rightly. See Compiled.merge."""
+        return self._unsafe_below[rows], self._units[rows], self._reach[rows]
 
     def _make_exact(self, start: int, unsafe: NDArray[np.int64], weights: Floats, merged: Floats) -> None:
         rows, columns = np.divmod(unsafe, weights.shape[1])
@@ -123,10 +131,12 @@ class LowRank:
 
 
 def _units(values: Doubles) -> Doubles:
-    """For each number the largest power of two that it is a multiple of; Inf for zero."""
-    fractions, exponents = np.frexp(values)
-    whole = np.ldexp(fractions, 53).astype(np.int64)
-    units: Doubles = np.ldexp((whole & -whole).astype(np.float64), exponents - 53)
+    """For each number the largest power of two that it is a multiple of, or a smaller one; Inf for zero."""
+    bits = np.ascontiguousarray(values).view(np.int64)
+    fractions = (bits & _FRACTION) | (_FRACTION + 1)
+    lowest = (fractions & -fractions).astype(np.float64).view(np.int64) >> 52  # its exponent, 1023 + which bit it is
+    exponents = ((bits >> 52) & 0x7FF) + lowest - (1023 + 52)
+    units: Doubles = (np.maximum(exponents, 0) << 52).view(np.float64)
     units[values == 0.0] = np.inf
     return units
 
