@@ -64,7 +64,7 @@ def test_a_thin_bundle_becomes_the_same_model_live(packed: Any, capsys: pytest.C
     assert sha256(there / MODEL) == sha256(made / MODEL)
     assert (told["changed"], told["rebuilt"], told["prompt"]) == (
         True,
-        "libgguf",
+        best_kernels().name,
         "11 of 11 conversations as in training",
     )
     assert packed.server.models["there:latest"].base == sha256(made / MODEL)
@@ -98,6 +98,7 @@ import os, sys
 cores = set(sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 os.sched_setaffinity(0, cores)
 from ggship.cli import main
+from ggship.gguf.quantize import best_kernels
 main(["import", "thin.ggship", "--runtime", "none", "--base", "base.gguf", "--out", sys.argv[2], "--name", "x"])
 """
 
@@ -223,7 +224,7 @@ def test_a_server_that_fails_keeps_what_it_has(packed: Any) -> None:
     packed.server.fail("/api/create", status=500, body='{"error":"disk full"}')
     assert bring(packed) == 1
     assert packed.server.models["there:latest"] == live
-    assert read_package(packed.root / "dist/there").document["imported"]["rebuilt"] == "libgguf"
+    assert read_package(packed.root / "dist/there").document["imported"]["rebuilt"] == best_kernels().name
     assert bring(packed) == 0
 
 
