@@ -15,6 +15,7 @@ import pytest
 
 from ggship.bundles.container import open_bundle, write_bundle
 from ggship.bundles.manifest import Manifest, Rebuild
+from ggship.gguf.quantize import best_kernels
 from ggship.package import read_package
 
 MODEL = "model.q8_0.gguf"
@@ -98,7 +99,6 @@ import os, sys
 cores = set(sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 os.sched_setaffinity(0, cores)
 from ggship.cli import main
-from ggship.gguf.quantize import best_kernels
 main(["import", "thin.ggship", "--runtime", "none", "--base", "base.gguf", "--out", sys.argv[2], "--name", "x"])
 """
 
