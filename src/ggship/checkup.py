@@ -111,10 +111,18 @@ def _kernels() -> Check:
     from ggship.gguf.installed import compiled_kernels
 
     library = compiled_kernels()
+    why = "not compiled"
     if library is not None:
-        return Check("kernels", "ok", f"compiled ({library.name})")
+        import ctypes
+
+        try:
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            why = f"cannot be loaded ({error})"
+        else:
+            return Check("kernels", "ok", f"compiled ({library.name})")
     hint = "for speed alone: install a C compiler, then ggship again; the bytes are the same"
-    return Check("kernels", "missing", "not compiled: merges are done in Python and libgguf", hint)
+    return Check("kernels", "missing", f"{why}: merges are done in Python and libgguf", hint)
 
 
 def _extra(name: str) -> Check:

@@ -237,36 +237,47 @@ def test_a_compiler_that_fails_leaves_nothing(tmp_path):
 
 
 SCRIPT = """
-import sys
+from ggship.checkup import checkup
+from ggship.gguf.compiled import compiled
 from ggship.gguf.installed import kernels_identity
 from ggship.gguf.quantize import best_kernels
-from ggship.gguf.compiled import compiled
-print(kernels_identity(), best_kernels().name, compiled() is not None, sep="|")
+doctor = next(check for check in checkup("http://127.0.0.1:9") if check.name == "kernels")
+print(compiled() is not None, kernels_identity(), best_kernels().name, doctor.state, doctor.found, sep="|")
 """
 
 
-def test_a_library_of_another_source_is_never_loaded(tmp_path, compiled):
+def test_a_library_that_is_broken_or_of_another_source_is_not_used(tmp_path, compiled):
     package = tmp_path / "ggship"
     shutil.copytree(ROOT / "src" / "ggship", package, ignore=shutil.ignore_patterns("kernels-*.so", "__pycache__"))
-    shutil.copy(compiled._library._name, package / "gguf")
+    library = Path(shutil.copy(compiled._library._name, package / "gguf"))
 
     def told(**more):
         environment = {name: value for name, value in os.environ.items() if name != "GGSHIP_PURE_PYTHON"}
         environment |= {"PYTHONPATH": str(tmp_path), **more}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
-        )
+        argv = [sys.executable, "-c", SCRIPT]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip().split("|")
 
-    identity, name, loaded = told()
-    assert "kernels-" in identity
-    assert "kernels.c" in name
-    assert loaded == "True"
-    assert told(GGSHIP_PURE_PYTHON="1")[2] == "False"
+    loaded, identity, name, state, found = told()
+    assert (loaded, state, found) == ("True", "ok", f"compiled ({library.name})")
+    assert identity.endswith(library.stem)
+    assert name.endswith("kernels.c")
+
+    loaded, identity, name, state, found = told(GGSHIP_PURE_PYTHON="1")
+    assert (loaded, state) == ("False", "missing")
+    assert "kernels" not in identity + name
+
+    whole = library.read_bytes()
+    library.unlink()
+    library.write_bytes(b"not a library")
+    loaded, _, name, state, found = told()
+    assert (loaded, state) == ("False", "missing")
+    assert "cannot be loaded" in found
+    assert "kernels" not in name
+
+    library.write_bytes(whole)
     with (package / "gguf" / "kernels.c").open("a") as source:
         source.write("/* changed */\n")
-    identity, name, loaded = told()
+    loaded, identity, name, state, found = told()
+    assert (loaded, state) == ("False", "missing")
     assert "kernels" not in identity + name
-    assert loaded == "False"
-    next((package / "gguf").glob("kernels-*.so")).write_bytes(b"not a library")
-    assert told()[2] == "False"
