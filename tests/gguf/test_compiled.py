@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from ggship.gguf.chunks import _measure
 from ggship.gguf.compiled import Compiled, CompiledKernels
+from ggship.gguf.installed import compiled_kernels
 from ggship.gguf.lowrank import LowRank
 from ggship.gguf.quantize import NumpyKernels, read_plain
 from ggship.gguf.scratch import Scratch
@@ -234,6 +235,34 @@ def test_a_compiler_that_fails_leaves_nothing(tmp_path):
     assert done.returncode == 1
     assert "false failed" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+MERGE = """
+import sys
+from pathlib import Path
+from ggship.gguf.compiled import compiled
+from ggship.gguf.merge import merge_adapter
+base, adapter, out, quant = sys.argv[1:]
+print(compiled() is not None, merge_adapter(Path(base), Path(adapter), Path(out), quant=quant), sep="|")
+"""
+
+
+@pytest.mark.parametrize("quant", ["Q4_K_M", "Q5_K_M", "Q8_0", "F16"])
+def test_a_merge_is_the_same_with_and_without(models, adapter, tmp_path, quant, monkeypatch):
+    monkeypatch.delenv("GGSHIP_PURE_PYTHON", raising=False)
+    if compiled_kernels() is None:
+        pytest.skip("without a compiler there is one way only")
+    model = models.Model("llama", 2, width=256, ffn=512, tied=False)
+    base, made = model.write(tmp_path / "base.gguf", kind="F16"), {}
+    for pure in ("0", "1"):
+        out = tmp_path / f"{pure}.gguf"
+        argv = [sys.executable, "-c", MERGE, base, adapter(model), out, quant]
+        environment = os.environ | {"GGSHIP_PURE_PYTHON": pure}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        loaded, report = done.stdout.split("|")
+        made[loaded] = (out.read_bytes(), report)
+    assert made["True"] == made["False"]
 
 
 SCRIPT = """
